@@ -1,0 +1,225 @@
+//! What every controller runs in: a queue of keys, one run a key at a time, back-off, batches, metrics and spans.
+//!
+//! ```text
+//! informers ── change → keys ──▶ Queue ──▶ worker ──▶ Reconcile::reconcile(key) ──▶ Done | After(d) | error → later
+//! ```
+//!
+//! *Guarantees*: a key is never reconciled twice at once; a key that changes during its run is run again; nothing is run
+//! before every watched cache is whole. A run gets the key and nothing else, so that a signal, a resync and a restart
+//! take the same path.
+//!
+//! *Place for later*: where several servers share one store, [`Controller::start`] is what a lease guards.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base::Tasks;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use kube::Resource;
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::informers::{Change, Informer, Key};
+
+mod batches;
+mod expectations;
+mod metrics;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use batches::in_doubling_batches;
+pub use expectations::Expectations;
+pub use metrics::ControllerMetrics;
+pub use queue::{Delays, Queue};
+
+/// What a run that did not fail asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing, until something changes.
+    Done,
+    /// Another run after this long, or earlier when something changes.
+    After(Duration),
+}
+
+/// Why a run failed. The key is run again later.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The server refused, or could not be reached.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl RunError {
+    /// Whether somebody else changed the object first, so that another look is all that is needed.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api(error) if crate::is_conflict(error))
+    }
+}
+
+/// Brings one object's world to what the object wants.
+#[async_trait]
+pub trait Reconcile: Send + Sync + 'static {
+    /// Looks, plans and acts once for the object at `key`, which may be gone.
+    async fn reconcile(&self, key: &Key) -> Result<Next, RunError>;
+}
+
+type Keys = Box<dyn Fn() -> Vec<Key> + Send + Sync>;
+
+/// A controller that is being put together; [`Controller::start`] sets it running.
+pub struct Controller {
+    name: &'static str,
+    queue: Queue<Key>,
+    metrics: ControllerMetrics,
+    workers: usize,
+    caches: Vec<BoxFuture<'static, ()>>,
+    resync: Vec<Keys>,
+}
+
+/// How often every object is looked at without a reason, in case a mapping forgot one.
+const RESYNC: Duration = Duration::from_secs(600);
+
+impl Controller {
+    /// A controller with nothing to watch. `name` shows in spans and metrics.
+    pub fn new(name: &'static str, metrics: &ControllerMetrics) -> Self {
+        Self {
+            name,
+            queue: Queue::new(Delays::default()),
+            metrics: metrics.clone(),
+            workers: 8,
+            caches: Vec::new(),
+            resync: Vec::new(),
+        }
+    }
+
+    /// How many keys are reconciled at the same time.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
+        self
+    }
+
+    /// Reconciles every object of this kind whenever it changes.
+    #[must_use]
+    pub fn each<K: Resource + Send + Sync + 'static>(mut self, informer: &Informer<K>) -> Self {
+        let all = informer.clone();
+        self.resync.push(Box::new(move || all.keys()));
+        self.watch(informer, |change| vec![change.key.clone()])
+    }
+
+    /// Reconciles the objects of kind `owner` that control an object of this kind, when that changes.
+    #[must_use]
+    pub fn controlled<K: Resource + Send + Sync + 'static>(
+        self,
+        informer: &Informer<K>,
+        owner: &'static str,
+    ) -> Self {
+        self.watch(informer, move |change| {
+            let mut keys: Vec<Key> = change.states().filter_map(|object| controller_key(object.as_ref(), owner)).collect();
+            keys.dedup();
+            keys
+        })
+    }
+
+    /// Reconciles the keys that `keys` finds for a change.
+    #[must_use]
+    pub fn watch<K: Resource + Send + Sync + 'static>(
+        mut self,
+        informer: &Informer<K>,
+        keys: impl Fn(&Change<K>) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Self {
+        let queue = self.queue.clone();
+        informer.on_change(move |change| {
+            for key in keys(change) {
+                queue.add(key);
+            }
+        });
+        let cache = informer.clone();
+        self.caches.push(async move { cache.synced().await }.boxed());
+        self
+    }
+
+    /// The queue, for what asks for runs from outside of any watch.
+    pub fn queue(&self) -> Queue<Key> {
+        self.queue.clone()
+    }
+
+    /// Runs until `tasks` are told to stop.
+    pub fn start(self, tasks: &Tasks, reconcile: impl Reconcile) {
+        let shutdown = tasks.shutdown();
+        let name = self.name;
+        tasks.service(format!("controller {name}"), async move {
+            tokio::select! {
+                () = self.run(Arc::new(reconcile)) => {}
+                () = shutdown.cancelled() => {}
+            }
+        });
+    }
+
+    async fn run(self, reconcile: Arc<dyn Reconcile>) {
+        let Self { name, queue, metrics, workers, caches, resync } = self;
+        futures::future::join_all(caches).await;
+        tracing::debug!(controller = name, "caches are whole");
+        let working: futures::stream::FuturesUnordered<_> =
+            (0..workers).map(|_| work(name, &queue, &metrics, reconcile.as_ref())).collect();
+        let working = working.for_each(|()| std::future::ready(()));
+        tokio::join!(working, look_at_all(&queue, &resync));
+    }
+}
+
+/// Takes keys for ever.
+async fn work(name: &'static str, queue: &Queue<Key>, metrics: &ControllerMetrics, reconcile: &dyn Reconcile) {
+    loop {
+        let key = queue.next().await;
+        metrics.depth(name, queue.len());
+        let started = Instant::now();
+        let span = tracing::debug_span!("reconcile", controller = name, object = %key);
+        let run = AssertUnwindSafe(reconcile.reconcile(&key).instrument(span)).catch_unwind().await;
+        let outcome = match run {
+            Ok(Ok(next)) => {
+                queue.succeeded(&key, next);
+                "done"
+            }
+            Ok(Err(error)) if error.is_conflict() => {
+                tracing::debug!(controller = name, object = %key, %error, "conflict; looking again");
+                queue.conflicted(&key);
+                "conflict"
+            }
+            Ok(Err(error)) => {
+                let wait = queue.failed(&key);
+                tracing::warn!(controller = name, object = %key, error = base::report(&error), ?wait, "run failed");
+                "error"
+            }
+            Err(_panic) => {
+                let wait = queue.failed(&key);
+                tracing::error!(controller = name, object = %key, ?wait, "run panicked");
+                "panic"
+            }
+        };
+        metrics.ran(name, outcome, started.elapsed());
+    }
+}
+
+async fn look_at_all(queue: &Queue<Key>, resync: &[Keys]) {
+    loop {
+        tokio::time::sleep(RESYNC).await;
+        for key in resync.iter().flat_map(|keys| keys()) {
+            // Spread, so that a resync is never a burst.
+            queue.add_after(key, RESYNC.mul_f64(rand::random_range(0.0..0.1)));
+        }
+    }
+}
+
+/// The key of the object of kind `owner` that controls `object`.
+pub fn controller_key<K: Resource>(object: &K, owner: &str) -> Option<Key> {
+    let meta = object.meta();
+    let reference = meta.owner_references.iter().flatten().find(|reference| reference.controller == Some(true))?;
+    (reference.kind == owner).then(|| Key::new(meta.namespace.clone().unwrap_or_default(), reference.name.clone()))
+}

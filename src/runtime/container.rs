@@ -1,0 +1,117 @@
+//! A container: what all instances of one have in common, its accounts and its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::bulk::{Bulk, Group};
+use crate::metrics::Families;
+use crate::spec::{Common, Exit, Reason, Stats};
+use crate::ticker::Ticker;
+use crate::{cpu, memory};
+
+/// The exit code of whatever was killed: 128 + SIGKILL.
+pub(crate) const KILLED: i32 = 137;
+
+/// What a container counts.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub requests: AtomicU64,
+    pub traps: AtomicU64,
+    pub in_flight: AtomicU64,
+}
+
+/// One container.
+pub(crate) struct Container {
+    pub spec: Common,
+    pub memory: Arc<memory::Ledger>,
+    pub cpu: cpu::Ledger,
+    pub counts: Counts,
+    pub group: Arc<Group>,
+    pub ticker: Arc<Ticker>,
+    pub families: Families,
+    started: SystemTime,
+    ended: AtomicBool,
+    /// Wakes guests that wait when the container ends.
+    pub cancel: CancellationToken,
+    exit: watch::Sender<Option<Exit>>,
+    ending: Mutex<()>,
+}
+
+impl Container {
+    pub fn new(spec: Common, bulk: &Bulk, ticker: &Arc<Ticker>, families: &Families) -> Arc<Self> {
+        Arc::new(Self {
+            memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
+            cpu: cpu::Ledger::new(spec.cpu_millis),
+            counts: Counts::default(),
+            group: bulk.group(spec.cpu_weight),
+            ticker: Arc::clone(ticker),
+            families: families.clone(),
+            started: SystemTime::now(),
+            ended: AtomicBool::new(false),
+            cancel: CancellationToken::new(),
+            exit: watch::Sender::new(None),
+            ending: Mutex::new(()),
+            spec,
+        })
+    }
+
+    /// Whether it is over, so that its guests have to stop.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Ends the container, unless it has ended already: its guests stop, and whoever waits learns why.
+    pub fn end(&self, code: i32, reason: Reason, message: String) {
+        let _only_one = self.ending.lock();
+        if self.ended.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        if reason == Reason::OomKilled {
+            self.families.oom_kills.inc();
+        }
+        let exit = Exit { code, reason, message, started: self.started, finished: SystemTime::now() };
+        self.exit.send_replace(Some(exit));
+        self.cancel.cancel();
+    }
+
+    /// Ends the container because a guest failed after it was refused memory.
+    pub fn end_out_of_memory(&self, detail: &str) {
+        let limit = self.memory.limit().unwrap_or_default();
+        self.end(KILLED, Reason::OomKilled, format!("the memory limit of {limit} bytes was reached; {detail}"));
+    }
+
+    /// How it ended; waits until it has.
+    pub fn exit(&self) -> BoxFuture<'static, Exit> {
+        let mut exit = self.exit.subscribe();
+        let started = self.started;
+        Box::pin(async move {
+            let ended = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+            ended.unwrap_or_else(|| Exit {
+                code: KILLED,
+                reason: Reason::Error,
+                message: "the container was dropped".to_owned(),
+                started,
+                finished: SystemTime::now(),
+            })
+        })
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats {
+            memory_bytes: self.memory.used(),
+            memory_bytes_peak: self.memory.peak(),
+            cpu_time: self.cpu.used(),
+            throttled_time: self.cpu.throttled(),
+            requests: self.counts.requests.load(Ordering::Relaxed),
+            traps: self.counts.traps.load(Ordering::Relaxed),
+            in_flight: self.counts.in_flight.load(Ordering::Relaxed),
+            growth_refused: self.memory.refused(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The engines: two compiled forms, each with two ways to allocate, made when first needed.
+//!
+//! An artifact does not depend on how instances are allocated, so the pool and the on-demand engine of one form load the
+//! same file. Forms do differ: code that counts fuel is other code.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use crate::guest::Guest;
+use crate::spec::Form;
+use crate::ticker::Ticker;
+
+/// Below this the pool is not worth having.
+const POOL_SLOTS_MIN: u32 = 16;
+/// Warm slots cost up to 384 KiB each while nobody uses them.
+const WARM_SLOTS_PER_CORE: u32 = 16;
+const KEEP_MEMORY_BYTES: usize = 256 << 10;
+const KEEP_TABLE_BYTES: usize = 64 << 10;
+const KEEP_STACK_BYTES: usize = 64 << 10;
+/// Components hold a few core instances and tables beside their one memory.
+const CORE_INSTANCES_PER_SLOT: u32 = 16;
+/// See [`CORE_INSTANCES_PER_SLOT`].
+pub(crate) const TABLES_PER_SLOT: u32 = 4;
+
+/// How instances get their memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocation {
+    /// Mapped for each instance: for what lives long.
+    OnDemand,
+    /// From prepared slots: for what lives as long as a request.
+    Pool,
+}
+
+/// One engine with everything that guests import linked.
+pub(crate) struct Host {
+    pub engine: Engine,
+    pub linker: Linker<Guest>,
+    /// The pool's slots; `None` where instances are allocated on demand.
+    pub slots: Option<Arc<Semaphore>>,
+    pub slots_max: usize,
+}
+
+/// All engines of the process.
+pub(crate) struct Engines {
+    pool_slots_max: u32,
+    cores: u32,
+    ticker: Arc<Ticker>,
+    on_demand: [OnceLock<Result<Arc<Host>, String>>; 2],
+    pool: [OnceLock<Option<Arc<Host>>>; 2],
+}
+
+impl Engines {
+    pub fn new(pool_slots_max: u32, cores: u32, ticker: Arc<Ticker>) -> Self {
+        Self { pool_slots_max, cores, ticker, on_demand: Default::default(), pool: Default::default() }
+    }
+
+    /// The engine that compiles, inspects and runs what lives long.
+    pub fn on_demand(&self, form: Form) -> Result<Arc<Host>, String> {
+        let made = self.on_demand[usize::from(form.fuel)].get_or_init(|| {
+            let engine = Engine::new(&config(form, InstanceAllocationStrategy::OnDemand))
+                .map_err(|error| format!("{error:#}"))?;
+            self.host(engine, None).map_err(|error| format!("{error:#}"))
+        });
+        made.clone()
+    }
+
+    /// The pool, if this host's address space has room for one.
+    pub fn pool(&self, form: Form) -> Option<Arc<Host>> {
+        self.pool[usize::from(form.fuel)].get_or_init(|| self.make_pool(form)).clone()
+    }
+
+    pub fn get(&self, form: Form, allocation: Allocation) -> Result<Arc<Host>, String> {
+        match allocation {
+            Allocation::OnDemand => self.on_demand(form),
+            Allocation::Pool => self.pool(form).map_or_else(|| self.on_demand(form), Ok),
+        }
+    }
+
+    fn make_pool(&self, form: Form) -> Option<Arc<Host>> {
+        let mut slots = self.pool_slots_max;
+        while slots >= POOL_SLOTS_MIN {
+            let strategy = InstanceAllocationStrategy::Pooling(pool_config(slots, self.cores));
+            match Engine::new(&config(form, strategy)) {
+                Ok(engine) => match self.host(engine, Some(slots)) {
+                    Ok(host) => return Some(host),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot link into the instance pool; instances are allocated on demand");
+                        return None;
+                    }
+                },
+                Err(error) => tracing::debug!(slots, %error, "the address space has no room for this pool; halving it"),
+            }
+            slots /= 2;
+        }
+        if self.pool_slots_max >= POOL_SLOTS_MIN {
+            tracing::warn!("the address space has no room for an instance pool; instances are allocated on demand");
+        }
+        None
+    }
+
+    fn host(&self, engine: Engine, slots: Option<u32>) -> wasmtime::Result<Arc<Host>> {
+        let linker = crate::linker::link(&engine)?;
+        self.ticker.add(engine.weak());
+        let slots_max = slots.map_or(usize::MAX, |slots| slots as usize);
+        let slots = slots.map(|slots| Arc::new(Semaphore::new(slots as usize)));
+        Ok(Arc::new(Host { engine, linker, slots, slots_max }))
+    }
+
+    /// What an artifact's usability depends on, besides the component: wasmtime's version, settings and the CPU.
+    pub fn key(&self, form: Form) -> Result<String, String> {
+        let host = self.on_demand(form)?;
+        Ok(compatibility_key(&host.engine))
+    }
+}
+
+/// What must be equal for an artifact of one engine to load in another.
+pub(crate) fn compatibility_key(engine: &Engine) -> String {
+    let mut hasher = ShaHasher(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hex::encode(&hasher.0.finalize()[..16])
+}
+
+/// std's hashers promise nothing across versions; the key names files that outlive this process.
+struct ShaHasher(Sha256);
+
+impl Hasher for ShaHasher {
+    fn finish(&self) -> u64 {
+        0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}
+
+/// The one place where tunables are set: what differs between engines must not change compiled code, apart from fuel.
+fn config(form: Form, strategy: InstanceAllocationStrategy) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .consume_fuel(form.fuel)
+        // Names of functions suffice; files and lines would make each artifact several times its size.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .allocation_strategy(strategy);
+    config
+}
+
+fn pool_config(slots: u32, cores: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(slots * CORE_INSTANCES_PER_SLOT)
+        .total_memories(slots)
+        .total_tables(slots * TABLES_PER_SLOT)
+        .total_stacks(slots)
+        .max_tables_per_module(TABLES_PER_SLOT)
+        .max_unused_warm_slots(WARM_SLOTS_PER_CORE * cores)
+        .linear_memory_keep_resident(KEEP_MEMORY_BYTES)
+        .table_keep_resident(KEEP_TABLE_BYTES)
+        .async_stack_keep_resident(KEEP_STACK_BYTES);
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_allocations_of_a_form_share_artifacts_and_forms_do_not() {
+        let engines = Engines::new(64, 1, Arc::new(Ticker::start()));
+        let key = |form, allocation| {
+            compatibility_key(&engines.get(form, allocation).unwrap_or_else(|error| panic!("{error}")).engine)
+        };
+        let (plain, fuel) = (Form { fuel: false }, Form { fuel: true });
+        assert!(engines.pool(plain).is_some());
+        assert_eq!(key(plain, Allocation::OnDemand), key(plain, Allocation::Pool));
+        assert_eq!(key(fuel, Allocation::OnDemand), key(fuel, Allocation::Pool));
+        assert_ne!(key(plain, Allocation::OnDemand), key(fuel, Allocation::OnDemand));
+    }
+}

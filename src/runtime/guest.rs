@@ -1,0 +1,104 @@
+//! A guest's side of the host: the data in its store, and the interfaces that we answer ourselves.
+
+use std::sync::Arc;
+
+use network::Connection;
+use wasmtime::component::{HasData, Resource, ResourceTable};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use world::cli::{environment, stderr, stdout};
+use world::io::DynOutputStream;
+
+use crate::container::Container;
+use crate::memory::Limiter;
+use crate::outbound::Hooks;
+use crate::output::{LineStream, Lines};
+use crate::spec::Stream;
+
+/// The data of one instance's store.
+pub(crate) struct Guest {
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    table: ResourceTable,
+    pub hooks: Hooks,
+    pub memory: Limiter,
+    // Made when first asked for: most requests write nothing.
+    stdout: Option<Arc<Lines>>,
+    stderr: Option<Arc<Lines>>,
+}
+
+impl Guest {
+    /// Fails only when a mount cannot be opened.
+    pub fn new(container: &Arc<Container>, connection: Connection) -> wasmtime::Result<Self> {
+        let mut wasi = WasiCtx::builder();
+        for mount in &container.spec.mounts {
+            let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            wasi.preopened_dir(&mount.host_dir, &mount.guest_path, permissions)
+                .map_err(|error| error.context(format!("opening the volume at {}", mount.guest_path)))?;
+        }
+        Ok(Self {
+            wasi: wasi.build(),
+            http: WasiHttpCtx::new(),
+            table: ResourceTable::new(),
+            hooks: Hooks { container: Arc::clone(container), connection },
+            memory: Limiter::new(Arc::clone(&container.memory)),
+            stdout: None,
+            stderr: None,
+        })
+    }
+
+    fn output(&mut self, stream: Stream) -> wasmtime::Result<Resource<DynOutputStream>> {
+        let lines = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let lines = lines.get_or_insert_with(|| Lines::new(stream, Arc::clone(&self.hooks.container.spec.output)));
+        let stream: DynOutputStream = Box::new(LineStream::new(Arc::clone(lines)));
+        Ok(self.table.push(stream)?)
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Interfaces that [`Guest`] answers itself: those whose answer belongs to the container, so that an instance need not
+/// copy it when it starts.
+pub(crate) struct Own;
+
+impl HasData for Own {
+    type Data<'a> = &'a mut Guest;
+}
+
+impl environment::Host for Guest {
+    fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
+        Ok(self.hooks.container.spec.env.clone())
+    }
+    fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
+        let spec = &self.hooks.container.spec;
+        Ok(if spec.args.is_empty() { vec![spec.name.clone()] } else { spec.args.clone() })
+    }
+    fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+impl stdout::Host for Guest {
+    fn get_stdout(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
+        self.output(Stream::Stdout)
+    }
+}
+
+impl stderr::Host for Guest {
+    fn get_stderr(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
+        self.output(Stream::Stderr)
+    }
+}

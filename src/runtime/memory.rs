@@ -1,0 +1,151 @@
+//! Memory limits: one ledger per container, counted over all of its live instances.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime::ResourceLimiter;
+
+/// What a table element costs: wasmtime keeps a pointer for each.
+const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
+
+/// The container's account.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    limit: Option<u64>,
+    used: AtomicU64,
+    peak: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Ledger {
+    pub fn new(limit: Option<u64>) -> Self {
+        Self { limit, used: AtomicU64::new(0), peak: AtomicU64::new(0), refused: AtomicU64::new(0) }
+    }
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+    pub fn limit(&self) -> Option<u64> {
+        self.limit
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|after| *after <= limit)
+        });
+        match taken {
+            Ok(before) => {
+                self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+                true
+            }
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// One instance's share of the ledger; gives everything back when it goes.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    ledger: Arc<Ledger>,
+    held: u64,
+    last: u64,
+    refused: bool,
+}
+
+impl Limiter {
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self { ledger, held: 0, last: 0, refused: false }
+    }
+    /// Whether this instance was ever refused memory.
+    pub fn was_refused(&self) -> bool {
+        self.refused
+    }
+    /// Whether other instances of the container hold memory.
+    pub fn shares(&self) -> bool {
+        self.ledger.used() > self.held
+    }
+
+    fn grow(&mut self, bytes: u64) -> bool {
+        let taken = self.ledger.take(bytes);
+        if taken {
+            self.held += bytes;
+            self.last = bytes;
+        } else {
+            self.refused = true;
+        }
+        taken
+    }
+
+    fn undo(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        self.held -= last;
+        self.ledger.give(last);
+    }
+}
+
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.ledger.give(self.held);
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(desired.saturating_sub(current) as u64))
+    }
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo();
+        Ok(())
+    }
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let elements = desired.saturating_sub(current) as u64;
+        Ok(self.grow(elements.saturating_mul(TABLE_ELEMENT_BYTES)))
+    }
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.undo();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_share_one_limit_and_give_back_what_they_held() {
+        let ledger = Arc::new(Ledger::new(Some(100)));
+        let mut one = Limiter::new(Arc::clone(&ledger));
+        let mut two = Limiter::new(Arc::clone(&ledger));
+        assert!(one.memory_growing(0, 60, None).is_ok_and(|grown| grown));
+        assert!(two.memory_growing(0, 50, None).is_ok_and(|grown| !grown));
+        assert!(two.was_refused() && !one.was_refused() && two.shares());
+        assert!(two.memory_growing(0, 40, None).is_ok_and(|grown| grown));
+        drop(one);
+        assert_eq!((ledger.used(), ledger.peak(), ledger.refused()), (40, 100, 1));
+        assert!(two.table_growing(0, 5, None).is_ok_and(|grown| grown));
+        assert_eq!(ledger.used(), 80);
+    }
+
+    #[test]
+    fn growth_that_failed_after_all_is_not_counted() {
+        let ledger = Arc::new(Ledger::new(None));
+        let mut one = Limiter::new(Arc::clone(&ledger));
+        assert!(one.memory_growing(0, 10, None).is_ok());
+        assert!(one.memory_growing(10, 30, None).is_ok());
+        assert!(one.memory_grow_failed(wasmtime::Error::msg("no")).is_ok());
+        assert_eq!(ledger.used(), 10);
+    }
+}

@@ -1,0 +1,235 @@
+//! From component to artifact to program: compiling, loading, and finding out what a component is.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use base::os::{Urgency, set_thread_urgency};
+use thiserror::Error;
+use wasmtime::Engine;
+use wasmtime::component::{Component, InstancePre};
+use world::{CommandPre, ProxyPre};
+
+use crate::engine::{Allocation, Engines, Host, TABLES_PER_SLOT};
+use crate::guest::Guest;
+use crate::spec::{Form, Kind};
+
+/// Below this a component compiles in a blink, and more threads would only get in each other's way.
+const PARALLEL_BYTES_MIN: usize = 512 << 10;
+const WASM_PAGE_BYTES: u64 = 64 << 10;
+
+/// Why a component cannot be compiled.
+#[derive(Debug, Error)]
+pub enum CompileError {
+    /// The bytes are something else.
+    #[error("not a WebAssembly file: it does not begin with `\\0asm`")]
+    NotWasm,
+    /// The bytes are a core module.
+    #[error(
+        "a core module, not a component; only modules that import nothing but WASI preview 1 can be turned into one"
+    )]
+    CoreModule,
+    /// The component breaks a rule of the format.
+    #[error("not a valid component: {0}")]
+    Invalid(String),
+    /// This machine cannot compile.
+    #[error("the engine cannot be started: {0}")]
+    Engine(String),
+}
+
+/// Why an artifact does not become a program.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The file is none of this engine's; compile the component again.
+    #[error("the compiled artifact cannot be used: {0}")]
+    Artifact(String),
+    /// It imports what no world offers.
+    #[error("component imports {}, which Coracle does not offer; the worlds that it can be written against are in wit/",
+        quoted(.imports))]
+    UnknownImports {
+        /// Each import, with its version.
+        imports: Vec<String>,
+    },
+    /// It imports what is offered, but not so.
+    #[error("component imports an interface in a form that Coracle does not offer: {0}")]
+    ImportMismatch(String),
+    /// It exports neither an HTTP handler nor `run`.
+    #[error("component exports neither wasi:http/incoming-handler@0.2 nor wasi:cli/run@0.2, so it cannot be run; it exports {}",
+        quoted(.exports))]
+    NothingToRun {
+        /// What it exports.
+        exports: Vec<String>,
+    },
+    /// The engine cannot be started.
+    #[error("the engine cannot be started: {0}")]
+    Engine(String),
+}
+
+fn quoted(names: &[String]) -> String {
+    if names.is_empty() {
+        return "nothing".to_owned();
+    }
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Compiles a component. Blocks the calling thread for as long as it takes: give it one that has the time.
+pub(crate) fn compile(engines: &Engines, bytes: &[u8], form: Form, cores: usize) -> Result<Vec<u8>, CompileError> {
+    match bytes.get(..8) {
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
+        Some([0, b'a', b's', b'm', ..]) => return Err(CompileError::CoreModule),
+        _ => return Err(CompileError::NotWasm),
+    }
+    let host = engines.on_demand(form).map_err(CompileError::Engine)?;
+    let compiled = on_bulk_threads(if bytes.len() < PARALLEL_BYTES_MIN { 1 } else { cores }, || {
+        host.engine.precompile_component(bytes)
+    });
+    compiled.map_err(|error| CompileError::Invalid(format!("{error:#}")))
+}
+
+/// Cranelift spreads over the current thread pool; the process-wide one would compete with those who serve.
+fn on_bulk_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|number| format!("compile-{number}"))
+        .start_handler(|_| set_thread_urgency(Urgency::Bulk))
+        .build();
+    match pool {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
+}
+
+/// One way of making instances.
+pub(crate) struct Maker<P> {
+    pub host: Arc<Host>,
+    pub pre: P,
+}
+
+pub(crate) enum Ready {
+    Http { fresh: Arc<Maker<ProxyPre<Guest>>>, reuse: OnceLock<Result<Arc<Maker<ProxyPre<Guest>>>, String>> },
+    Command(Maker<CommandPre<Guest>>),
+}
+
+/// A program that can be served or run, any number of times. Cheap to clone.
+#[derive(Clone)]
+pub struct Program {
+    pub(crate) inner: Arc<ProgramInner>,
+}
+
+pub(crate) struct ProgramInner {
+    pub form: Form,
+    pub ready: Ready,
+    /// What an instance holds before it has run.
+    pub initial_bytes: u64,
+    /// How many of the pool's slots an instance takes.
+    pub slots: u32,
+    path: PathBuf,
+    engines: Arc<Engines>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("path", &self.inner.path).field("kind", &self.kind()).finish()
+    }
+}
+
+impl Program {
+    /// Whether it serves or runs.
+    pub fn kind(&self) -> Kind {
+        match self.inner.ready {
+            Ready::Http { .. } => Kind::Http,
+            Ready::Command(_) => Kind::Command,
+        }
+    }
+
+    /// The form that it was compiled in.
+    pub fn form(&self) -> Form {
+        self.inner.form
+    }
+}
+
+impl ProgramInner {
+    pub fn load(engines: &Arc<Engines>, path: &Path, form: Form) -> Result<Self, LoadError> {
+        let pool = engines.get(form, Allocation::Pool).map_err(LoadError::Engine)?;
+        // A component that is too big for the pool's slots loads where there are none.
+        let pooled = deserialize(&pool.engine, path).map(|component| (Arc::clone(&pool), component));
+        let (host, component) = match pooled {
+            Ok(found) => found,
+            Err(_) => on_demand(engines, path, form)?,
+        };
+        let exports = exports(&component);
+        let (initial_bytes, slots) = needs(&component);
+        let build =
+            |ready| Self { form, ready, initial_bytes, slots, path: path.to_owned(), engines: Arc::clone(engines) };
+        if exports.iter().any(|export| world::is_version_of(export, world::HTTP_EXPORT)) {
+            let pre = link(&host, &component)?;
+            let pre = ProxyPre::new(pre).map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))?;
+            Ok(build(Ready::Http { fresh: Arc::new(Maker { host, pre }), reuse: OnceLock::new() }))
+        } else if exports.iter().any(|export| world::is_version_of(export, world::COMMAND_EXPORT)) {
+            let (host, component) =
+                if host.slots.is_some() { on_demand(engines, path, form)? } else { (host, component) };
+            let pre = link(&host, &component)?;
+            let pre = CommandPre::new(pre).map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))?;
+            Ok(build(Ready::Command(Maker { host, pre })))
+        } else {
+            Err(LoadError::NothingToRun { exports })
+        }
+    }
+
+    /// Makes instances that live long: reused ones are allocated on demand, from the same artifact.
+    pub fn reusable(&self) -> Result<Arc<Maker<ProxyPre<Guest>>>, String> {
+        let Ready::Http { reuse, .. } = &self.ready else { return Err("the program is a command".to_owned()) };
+        let made = reuse.get_or_init(|| {
+            let (host, component) =
+                on_demand(&self.engines, &self.path, self.form).map_err(|error| error.to_string())?;
+            let pre = link(&host, &component).map_err(|error| error.to_string())?;
+            let pre = ProxyPre::new(pre).map_err(|error| format!("{error:#}"))?;
+            Ok(Arc::new(Maker { host, pre }))
+        });
+        made.clone()
+    }
+}
+
+fn on_demand(engines: &Engines, path: &Path, form: Form) -> Result<(Arc<Host>, Component), LoadError> {
+    let host = engines.on_demand(form).map_err(LoadError::Engine)?;
+    let component = deserialize(&host.engine, path).map_err(|error| LoadError::Artifact(format!("{error:#}")))?;
+    Ok((host, component))
+}
+
+/// Maps an artifact into memory.
+#[allow(unsafe_code)]
+fn deserialize(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
+    // SAFETY: the file has to hold what this version of wasmtime compiled, unchanged for as long as it is mapped. Callers
+    // give paths inside their artifact cache only: a folder that is private to this user, whose files are written by
+    // `compile` alone, whole under another name and then renamed, never rewritten, and named after `engine_key`. Whoever
+    // can write there can already write this process' own data. wasmtime checks version, settings and CPU besides.
+    unsafe { Component::deserialize_file(engine, path) }
+}
+
+fn exports(component: &Component) -> Vec<String> {
+    component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The memory and the pool slots that an instance takes.
+fn needs(component: &Component) -> (u64, u32) {
+    let Some(resources) = component.resources_required() else { return (0, 1) };
+    let pages = resources.max_initial_memory_size.unwrap_or(0);
+    let elements = resources.max_initial_table_size.unwrap_or(0);
+    let memory = pages.saturating_mul(WASM_PAGE_BYTES).saturating_mul(u64::from(resources.num_memories));
+    let tables = elements.saturating_mul(size_of::<usize>() as u64).saturating_mul(u64::from(resources.num_tables));
+    let slots = resources.num_memories.max(resources.num_tables.div_ceil(TABLES_PER_SLOT)).max(1);
+    (memory.saturating_add(tables), slots)
+}
+
+fn link(host: &Host, component: &Component) -> Result<InstancePre<Guest>, LoadError> {
+    host.linker.instantiate_pre(component).map_err(|error| {
+        let ty = component.component_type();
+        let unknown = |name: &&str| !world::is_offered(name);
+        let imports: Vec<String> =
+            ty.imports(component.engine()).map(|(name, _)| name).filter(unknown).map(str::to_owned).collect();
+        if imports.is_empty() {
+            LoadError::ImportMismatch(format!("{error:#}"))
+        } else {
+            LoadError::UnknownImports { imports }
+        }
+    })
+}

@@ -1,0 +1,27 @@
+//! Log lines on standard error.
+
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+/// A log filter that cannot be read.
+#[derive(Debug, Error)]
+#[error("the log filter {filter:?} is not understood; write for example --log info,node=debug")]
+pub struct FilterError {
+    filter: String,
+    #[source]
+    source: tracing_subscriber::filter::ParseError,
+}
+
+/// Starts logging to standard error, once per process. `filter` is `level` or `level,target=level,…`.
+///
+/// # Errors
+/// When the filter does not parse. A second call changes nothing.
+pub fn start(filter: &str) -> Result<(), FilterError> {
+    let parsed =
+        EnvFilter::try_new(filter).map_err(|source| FilterError { filter: filter.to_owned(), source })?;
+    let started = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).try_init();
+    if started.is_err() {
+        tracing::debug!("logging was started before");
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! What a process is told to be.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::roles::Roles;
+
+/// Everything that `coracle up` can be told, with its defaults resolved.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What runs here.
+    pub roles: Roles,
+    /// Where everything is kept; `None` keeps it in a temporary folder that goes with the cluster.
+    pub data_dir: Option<PathBuf>,
+    /// The server to join, when this process is none.
+    pub server_kubeconfig: Option<PathBuf>,
+    /// Kubernetes' `--controllers` list.
+    pub controllers: Vec<String>,
+    /// `resource=quantity`, instead of what the host has.
+    pub node_capacity: Vec<String>,
+    /// Further names for the server's certificate.
+    pub tls_san: Vec<String>,
+    /// Where the API listens.
+    pub api_listen: SocketAddr,
+    /// Where the ingress listens.
+    pub ingress_listen: SocketAddr,
+    /// Where the administrator's kubeconfig goes, if not into the data folder.
+    pub kubeconfig: Option<PathBuf>,
+    /// The node's name; the host's by default.
+    pub node_name: Option<String>,
+    /// Kubernetes' static token file.
+    pub token_auth_file: Option<PathBuf>,
+    /// How long pods get to end at shutdown.
+    pub grace: Duration,
+    /// Compiled components; the user's cache folder by default.
+    pub artifacts: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            roles: Roles::default(),
+            data_dir: None,
+            server_kubeconfig: None,
+            controllers: Vec::new(),
+            node_capacity: Vec::new(),
+            tls_san: Vec::new(),
+            api_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ingress_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            kubeconfig: None,
+            node_name: None,
+            token_auth_file: None,
+            grace: Duration::from_secs(30),
+            artifacts: None,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The composition root: a configuration becomes a running cluster, or a part of one.
+//!
+//! *Owns*: which rooms are built for which roles, in which order they start and stop, identities, the data folder, and
+//! the adapters where one room needs what another has ([`sandbox`](crate), the node gateway).
+//!
+//! *Does not know*: the command line and how anything is printed.
+//!
+//! *Entry point*: [`Cluster::start`].
+//!
+//! Start: claim the data folder → store → objects → API server → identities' clients → controllers, scheduler, node,
+//! ingress. Every step waits for the one before by a condition, never by time. Stop is the same backwards.
+
+#![forbid(unsafe_code)]
+
+mod bootstrap;
+mod capacity;
+mod config;
+mod control;
+mod gateway;
+mod identity;
+mod kubeconfig;
+mod kubernetes_service;
+mod paths;
+mod restore;
+mod roles;
+mod running;
+mod sandbox;
+mod workers;
+
+pub use capacity::CapacityError;
+pub use config::Config;
+pub use paths::Paths;
+pub use restore::{RestoreError, restore};
+pub use roles::{Role, RoleError, Roles};
+pub use running::{Cluster, StartError};

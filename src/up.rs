@@ -1,0 +1,221 @@
+//! `coracle up`: a cluster, or a part of one, until it is told to stop.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use cli::connection::Call;
+use cli::{Connection, UpArgs, apply, terminal};
+use cluster::{Cluster, Config, Role, Roles};
+use serde_json::Value;
+
+/// The exit code for a command line that asks for what cannot be.
+const USAGE: u8 = 2;
+/// The exit code after a second Ctrl-C, as a shell has it for a program that the signal ended.
+const INTERRUPTED: i32 = 130;
+/// How long pods get to end at Ctrl-C.
+const GRACE: Duration = Duration::from_secs(30);
+/// How long the samples may take to become available before the table is printed all the same.
+const AVAILABLE_WAIT: Duration = Duration::from_secs(30);
+/// Threads for the API, controllers and node; guests and connections have threads of their own.
+const CONTROL_THREADS_MAX: usize = 4;
+
+/// Runs until Ctrl-C, SIGTERM, or a failure.
+pub fn run(args: UpArgs) -> ExitCode {
+    if let Err(error) = base::logs::start(&args.log) {
+        terminal::complain(&format!("coracle: {}", base::report(&error)));
+        return ExitCode::from(USAGE);
+    }
+    let config = match config(&args) {
+        Ok(config) => config,
+        Err(error) => {
+            terminal::complain(&format!("coracle: {error:#}"));
+            return ExitCode::from(USAGE);
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.clamp(2, CONTROL_THREADS_MAX))
+        .thread_name("control")
+        .enable_all()
+        .build();
+    let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(serve(args, config));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        outcome
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::complain(&format!("coracle: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn config(args: &UpArgs) -> anyhow::Result<Config> {
+    let roles = Roles::parse(&args.roles)?;
+    if !roles.has(Role::Api) && args.server_kubeconfig.is_none() {
+        bail!("without the api role this process needs a server to join: add --server-kubeconfig FILE");
+    }
+    if args.manifests.iter().chain(&args.load).any(|path| !path.exists()) {
+        let missing = args.manifests.iter().chain(&args.load).find(|path| !path.exists());
+        bail!("there is no {}", missing.map(|path| path.display().to_string()).unwrap_or_default());
+    }
+    let data_dir = (!args.ephemeral).then(|| args.data_dir.clone().unwrap_or_else(cli::args::default_data_dir));
+    Ok(Config {
+        roles,
+        data_dir,
+        server_kubeconfig: args.server_kubeconfig.clone(),
+        controllers: args.controllers.clone(),
+        node_capacity: args.node_capacity.clone(),
+        tls_san: args.tls_san.clone(),
+        api_listen: args.api_listen,
+        ingress_listen: args.ingress_listen,
+        kubeconfig: args.kubeconfig.clone(),
+        node_name: args.node_name.clone(),
+        token_auth_file: args.token_auth_file.clone(),
+        grace: GRACE,
+        artifacts: None,
+    })
+}
+
+async fn serve(args: UpArgs, config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let cluster = tokio::select! {
+        started = Cluster::start(config) => started?,
+        () = signals.next() => return Ok(()),
+    };
+    let outcome = tokio::select! {
+        outcome = furnish_and_wait(&args, &cluster) => outcome,
+        () = signals.next() => Ok(()),
+    };
+    tokio::select! {
+        () = cluster.stop() => outcome,
+        () = signals.next() => stop_at_once(),
+    }
+}
+
+/// A second signal leaves no time for destructors: everything acknowledged is on disk.
+#[allow(clippy::disallowed_methods)]
+fn stop_at_once() -> ! {
+    std::process::exit(INTERRUPTED)
+}
+
+async fn furnish_and_wait(args: &UpArgs, cluster: &Cluster) -> anyhow::Result<()> {
+    let connection = Connection::over(cluster.admin_client(), cluster.server_url());
+    load(&connection, &args.load).await?;
+    if !args.manifests.is_empty() {
+        let files = apply::as_arguments(&args.manifests);
+        cli::apply_files(&connection, &files, apply::Again::Leave, |applied| {
+            terminal::line(&format!("{} {}", applied.name, applied.outcome.word()));
+        })
+        .await?;
+        available(&connection).await?;
+    }
+    print_table(&connection, cluster).await?;
+    bail!("{}; see the log for why", cluster.failed().await)
+}
+
+/// Pushes each `.wasm` of each folder under its file's name.
+async fn load(connection: &Connection, paths: &[PathBuf]) -> anyhow::Result<()> {
+    for path in paths {
+        for file in components(path)? {
+            let name = cli::image_name(&file);
+            cli::push_file(connection, &file, &name).await?;
+        }
+    }
+    Ok(())
+}
+
+fn components(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "wasm"));
+    files.sort();
+    if files.is_empty() {
+        bail!("there is no .wasm file in {}", path.display());
+    }
+    Ok(files)
+}
+
+/// Waits until every Deployment has a pod that serves, so that the URLs of the table answer.
+async fn available(connection: &Connection) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while started.elapsed() < AVAILABLE_WAIT {
+        let list = connection.json(Call::get("/apis/apps/v1/deployments")).await?;
+        let items = list.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let number = |item: &Value, pointer: &str| item.pointer(pointer).and_then(Value::as_i64);
+        let waits = |item: &&Value| {
+            number(item, "/spec/replicas") != Some(0) && number(item, "/status/availableReplicas").unwrap_or(0) == 0
+        };
+        if !items.iter().any(|item| waits(&item)) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    terminal::complain("some deployments are not available yet; kubectl get pods -A says why");
+    Ok(())
+}
+
+async fn print_table(connection: &Connection, cluster: &Cluster) -> anyhow::Result<()> {
+    let mut rows = vec![vec!["API".to_owned(), cluster.server_url()]];
+    if let Some(address) = cluster.ingress_address() {
+        rows.push(vec!["Ingress".to_owned(), format!("http://{address}")]);
+        for url in ingress_urls(connection, address.port()).await? {
+            rows.push(vec![String::new(), url]);
+        }
+    }
+    if let Some(path) = cluster.kubeconfig() {
+        rows.push(vec!["Kubeconfig".to_owned(), path.display().to_string()]);
+    }
+    let mut text = terminal::columns(&rows);
+    if let Some(path) = cluster.kubeconfig() {
+        text.push_str(&format!("\nexport KUBECONFIG={}\n", path.display()));
+    }
+    terminal::raw(text.as_bytes());
+    Ok(())
+}
+
+async fn ingress_urls(connection: &Connection, port: u16) -> anyhow::Result<Vec<String>> {
+    let list = connection.json(Call::get("/apis/networking.k8s.io/v1/ingresses")).await?;
+    let items = list.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let rules = items.iter().filter_map(|item| item.pointer("/spec/rules")?.as_array()).flatten();
+    let hosts = rules.filter_map(|rule| rule.get("host")?.as_str());
+    let port = if port == 80 { String::new() } else { format!(":{port}") };
+    let mut urls: Vec<String> = hosts.map(|host| format!("http://{host}{port}/")).collect();
+    urls.sort();
+    urls.dedup();
+    Ok(urls)
+}
+
+/// What asks a process to stop.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        #[cfg(unix)]
+        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        Ok(Self {
+            #[cfg(unix)]
+            terminate,
+        })
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -8,6 +8,9 @@ const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 const LABEL_1035: &str = "[a-z]([-a-z0-9]*[a-z0-9])?";
 const QUALIFIED: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
 
+/// A rule for names: the sentences that a text breaks.
+pub type Rule = fn(&str) -> Vec<String>;
+
 /// The sentence of a text that is longer than allowed.
 pub fn max_length(limit: usize) -> String {
     format!("must be no more than {limit} bytes")

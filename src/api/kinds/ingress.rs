@@ -1,0 +1,191 @@
+//! Ingress: which hosts and paths lead to which Services.
+
+use serde_json::{Value, json};
+
+use super::cells::{NONE, age_column, column, first_three, load_balancer, name_column, or};
+use super::checks::{Faults, invalid_each, required_name};
+use super::fields::{get, int, list, list_at, text, text_at};
+use super::row::row;
+use crate::names::{
+    dns_subdomain_errors, dns1035_label_errors, port_name_errors, port_number_errors, wildcard_subdomain_errors,
+};
+use crate::{Behaviour, FieldError, Kind, Scope, meta};
+
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+const PATH_TYPES: &[&str] = &["Exact", "ImplementationSpecific", "Prefix"];
+
+/// The row.
+pub fn kind() -> Kind {
+    row("networking.k8s.io", "v1", "Ingress", "ingresses", Scope::Namespaced)
+        .short(&["ing"])
+        .status()
+        .columns(vec![
+            name_column(),
+            column("Class", "The name of the IngressClass resource that should be used for additional configuration", |object, _| {
+                let annotated = meta::annotation(object, CLASS_ANNOTATION).unwrap_or_default();
+                json!(or(or(text_at(object, "/spec/ingressClassName"), annotated), NONE))
+            }),
+            column("Hosts", "Hosts that incoming requests are matched against before the ingress rule", |object, _| {
+                let rules = list_at(object, "/spec/rules").iter();
+                let hosts: Vec<String> =
+                    rules.map(|rule| text(rule, "host").to_owned()).filter(|host| !host.is_empty()).collect();
+                json!(first_three(&hosts, "*"))
+            }),
+            column("Address", "Address is a list containing ingress points for the load-balancer", |object, _| {
+                json!(load_balancer(object))
+            }),
+            column("Ports", "Ports of TLS configurations that open", |object, _| {
+                json!(if list_at(object, "/spec/tls").is_empty() { "80" } else { "80, 443" })
+            }),
+            age_column(),
+        ])
+        .behaviour(Ingress)
+        .build()
+}
+
+struct Ingress;
+
+impl Behaviour for Ingress {
+    fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        let Some(spec) = get(object, "spec") else {
+            let detail = "either `defaultBackend` or `rules` must be specified";
+            faults.push(FieldError::invalid("spec", &json!([]), detail));
+            return faults;
+        };
+        let class = text(spec, "ingressClassName");
+        if old.is_none() && !class.is_empty() {
+            if let Some(annotated) = meta::annotation(object, CLASS_ANNOTATION) {
+                let path = format!("metadata.annotations[{CLASS_ANNOTATION}]");
+                let detail = "can not be set when the class field is also set";
+                faults.push(FieldError::invalid(path, &json!(annotated), detail));
+            }
+        }
+        let rules = list(spec, "rules");
+        let fallback = get(spec, "defaultBackend");
+        if rules.is_empty() && fallback.is_none() {
+            let detail = "either `defaultBackend` or `rules` must be specified";
+            faults.push(FieldError::invalid("spec", &json!([]), detail));
+        }
+        if let Some(fallback) = fallback {
+            backend(&mut faults, fallback, "spec.defaultBackend");
+        }
+        for (at, rule) in rules.iter().enumerate() {
+            rule_faults(&mut faults, rule, &format!("spec.rules[{at}]"));
+        }
+        for (at, tls) in list(spec, "tls").iter().enumerate() {
+            for (host_at, host) in list(tls, "hosts").iter().enumerate() {
+                let path = format!("spec.tls[{at}].hosts[{host_at}]");
+                host_faults(&mut faults, host.as_str().unwrap_or_default(), &path);
+            }
+            let secret = text(tls, "secretName");
+            if !secret.is_empty() {
+                invalid_each(&mut faults, &format!("spec.tls[{at}].secretName"), secret, dns_subdomain_errors(secret));
+            }
+        }
+        if !class.is_empty() {
+            invalid_each(&mut faults, "spec.ingressClassName", class, dns_subdomain_errors(class));
+        }
+        faults
+    }
+}
+
+fn host_faults(faults: &mut Faults, host: &str, path: &str) {
+    let rule = if host.starts_with("*.") || host == "*" { wildcard_subdomain_errors } else { dns_subdomain_errors };
+    invalid_each(faults, path, host, rule(host));
+}
+
+fn rule_faults(faults: &mut Faults, rule: &Value, path: &str) {
+    let host = text(rule, "host");
+    if !host.is_empty() {
+        if host.parse::<std::net::IpAddr>().is_ok() {
+            let detail = "must be a DNS name, not an IP address";
+            faults.push(FieldError::invalid(format!("{path}.host"), &json!(host), detail));
+        } else {
+            host_faults(faults, host, &format!("{path}.host"));
+        }
+    }
+    let Some(http) = get(rule, "http") else { return };
+    let paths = list(http, "paths");
+    if paths.is_empty() {
+        faults.push(FieldError::required(format!("{path}.http.paths"), ""));
+    }
+    for (at, entry) in paths.iter().enumerate() {
+        let path = format!("{path}.http.paths[{at}]");
+        path_faults(faults, entry, &path);
+        match get(entry, "backend") {
+            Some(entry) => backend(faults, entry, &format!("{path}.backend")),
+            None => {
+                let detail = "resource or service backend is required";
+                faults.push(FieldError::invalid(format!("{path}.backend"), &json!(""), detail));
+            }
+        }
+    }
+}
+
+fn path_faults(faults: &mut Faults, entry: &Value, path: &str) {
+    let (kind, wanted) = (text(entry, "pathType"), text(entry, "path"));
+    let path_path = format!("{path}.path");
+    match kind {
+        "" => faults.push(FieldError::required(format!("{path}.pathType"), "pathType must be specified")),
+        "Exact" | "Prefix" => {
+            if !wanted.starts_with('/') {
+                faults.push(FieldError::invalid(path_path.as_str(), &json!(wanted), "must be an absolute path"));
+            }
+            for sequence in ["//", "/./", "/../", "%2f", "%2F"] {
+                if wanted.contains(sequence) {
+                    let detail = format!("must not contain '{sequence}'");
+                    faults.push(FieldError::invalid(path_path.as_str(), &json!(wanted), &detail));
+                }
+            }
+            for suffix in ["/..", "/."] {
+                if wanted.ends_with(suffix) {
+                    let detail = format!("cannot end with '{suffix}'");
+                    faults.push(FieldError::invalid(path_path.as_str(), &json!(wanted), &detail));
+                }
+            }
+        }
+        "ImplementationSpecific" => {
+            if !wanted.is_empty() && !wanted.starts_with('/') {
+                faults.push(FieldError::invalid(path_path.as_str(), &json!(wanted), "must be an absolute path"));
+            }
+        }
+        other => faults.push(FieldError::not_supported(format!("{path}.pathType"), &json!(other), PATH_TYPES)),
+    }
+}
+
+fn backend(faults: &mut Faults, backend: &Value, path: &str) {
+    match (get(backend, "resource"), get(backend, "service")) {
+        (Some(_), Some(_)) => {
+            faults.push(FieldError::invalid(path, &json!(""), "cannot set both resource and service backends"));
+        }
+        (Some(resource), None) => {
+            for field in ["kind", "name"] {
+                if text(resource, field).is_empty() {
+                    faults.push(FieldError::required(format!("{path}.resource.{field}"), ""));
+                }
+            }
+        }
+        (None, Some(service)) => service_backend(faults, service, path),
+        (None, None) => {
+            faults.push(FieldError::invalid(path, &json!(""), "resource or service backend is required"));
+        }
+    }
+}
+
+fn service_backend(faults: &mut Faults, service: &Value, path: &str) {
+    required_name(faults, &format!("{path}.service.name"), text(service, "name"), dns1035_label_errors);
+    let port = service.get("port").unwrap_or(&Value::Null);
+    let (name, number) = (text(port, "name"), int(port, "number").unwrap_or_default());
+    if !name.is_empty() && number != 0 {
+        faults.push(FieldError::invalid(path, &json!(""), "cannot set both port name & port number"));
+    } else if !name.is_empty() {
+        invalid_each(faults, &format!("{path}.service.port.name"), name, port_name_errors(name));
+    } else if number != 0 {
+        let wrong = port_number_errors(number);
+        let path = format!("{path}.service.port.number");
+        faults.extend(wrong.iter().map(|message| FieldError::invalid(path.as_str(), &json!(number), message)));
+    } else {
+        faults.push(FieldError::required(path, "port name or number is required"));
+    }
+}

@@ -1,0 +1,179 @@
+//! Pod: containers that share an address, volumes and a fate.
+
+mod columns;
+mod quality;
+mod update;
+
+use serde_json::{Value, json};
+
+use super::checks::Faults;
+use super::fields::{default_text, default_to, flag, get, int, keep, list, object_at, set, text, text_at};
+use super::pod_template::{default_pod_spec, pod_spec_faults, requests_from_limits};
+use super::row::{PROXY_VERBS, row};
+use crate::{Behaviour, FieldError, Kind, Scope, meta};
+
+pub use quality::quality_of_service;
+
+/// How long a pod is given to end when nobody says.
+const GRACE_SECONDS: i64 = 30;
+/// How long a pod stays bound to a node that does not answer.
+const UNREACHABLE_SECONDS: i64 = 300;
+
+/// The row.
+pub fn kind() -> Kind {
+    let streams = &["create", "get"];
+    let part = &["get", "patch", "update"];
+    row("", "v1", "Pod", "pods", Scope::Namespaced)
+        .short(&["po"])
+        .all()
+        .status()
+        .subresource("attach", "v1", "PodAttachOptions", streams)
+        .subresource("binding", "v1", "Binding", &["create"])
+        .subresource("ephemeralcontainers", "v1", "Pod", part)
+        .subresource("eviction", "policy/v1", "Eviction", &["create"])
+        .subresource("exec", "v1", "PodExecOptions", streams)
+        .subresource("log", "v1", "Pod", &["get"])
+        .subresource("portforward", "v1", "PodPortForwardOptions", streams)
+        .subresource("proxy", "v1", "PodProxyOptions", PROXY_VERBS)
+        .subresource("resize", "v1", "Pod", part)
+        .columns(columns::columns())
+        .behaviour(Pod)
+        .build()
+}
+
+/// Whether the pod has ended and will not run again.
+pub fn is_finished(pod: &Value) -> bool {
+    ["Succeeded", "Failed"].contains(&text_at(pod, "/status/phase"))
+}
+
+struct Pod;
+
+impl Behaviour for Pod {
+    fn default(&self, object: &mut Value) {
+        let Some(spec) = object_at(object, "spec") else { return };
+        default_pod_spec(spec);
+        default_to(spec, "enableServiceLinks", true);
+        requests_from_limits(spec);
+    }
+
+    /// What Kubernetes' admission fills in belongs to the creation of a pod, not to a template: its account, its
+    /// priority, and how long it bears with a node that is gone.
+    fn prepare_create(&self, object: &mut Value) {
+        if let Some(spec) = object_at(object, "spec") {
+            default_text(spec, "serviceAccountName", "default");
+            let account = text(spec, "serviceAccountName").to_owned();
+            set(spec, "serviceAccount", account);
+            default_to(spec, "priority", 0);
+            default_text(spec, "preemptionPolicy", "PreemptLowerPriority");
+            tolerate_lost_nodes(spec);
+        }
+        self.default(object);
+        let quality = quality_of_service(object);
+        let mut status = json!({ "phase": "Pending", "qosClass": quality });
+        if !list(object.get("spec").unwrap_or(&Value::Null), "schedulingGates").is_empty() {
+            status["conditions"] = json!([{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+            }]);
+        }
+        set(object, "status", status);
+    }
+
+    fn prepare_update(&self, object: &mut Value, old: &Value) {
+        keep(object, old, "status");
+    }
+
+    fn prepare_status(&self, object: &mut Value, old: &Value) {
+        keep(object, old, "spec");
+        match meta::metadata(old).get("ownerReferences").cloned() {
+            Some(owners) => meta::set(object, "ownerReferences", owners),
+            None => meta::unset(object, "ownerReferences"),
+        }
+        let quality = text_at(old, "/status/qosClass");
+        let quality = if quality.is_empty() { quality_of_service(object) } else { quality };
+        if let Some(status) = object_at(object, "status") {
+            default_text(status, "qosClass", quality);
+        }
+    }
+
+    fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        let empty = json!({});
+        pod_spec_faults(&mut faults, get(object, "spec").unwrap_or(&empty), "spec");
+        if let Some(old) = old {
+            update::update_faults(&mut faults, object, old);
+        } else if !text_at(object, "/spec/nodeName").is_empty()
+            && !list(object.get("spec").unwrap_or(&empty), "schedulingGates").is_empty()
+        {
+            let detail = "cannot be set until all schedulingGates have been cleared";
+            faults.push(FieldError::forbidden("spec.nodeName", detail));
+        }
+        faults
+    }
+
+    fn validate_status(&self, object: &Value, old: &Value) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        let (now, was) = (text_at(object, "/status/qosClass"), text_at(old, "/status/qosClass"));
+        if !was.is_empty() && now != was {
+            faults.push(FieldError::invalid("status.qosClass", &json!(now), "field is immutable"));
+        }
+        faults
+    }
+
+    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+        let at = |pointer: &str| text_at(object, pointer).to_owned();
+        let host_network = object.get("spec").is_some_and(|spec| flag(spec, "hostNetwork"));
+        let ips = list(object.get("status").unwrap_or(&Value::Null), "podIPs");
+        let ips: Vec<&str> = ips.iter().map(|ip| text(ip, "ip")).collect();
+        vec![
+            ("spec.nodeName", at("/spec/nodeName")),
+            ("spec.restartPolicy", at("/spec/restartPolicy")),
+            ("spec.schedulerName", at("/spec/schedulerName")),
+            ("spec.serviceAccountName", at("/spec/serviceAccountName")),
+            ("spec.hostNetwork", host_network.to_string()),
+            ("status.phase", at("/status/phase")),
+            ("status.podIP", at("/status/podIP")),
+            ("status.podIPs", ips.join(",")),
+            ("status.nominatedNodeName", at("/status/nominatedNodeName")),
+        ]
+    }
+
+    fn field_labels(&self) -> &'static [&'static str] {
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ]
+    }
+
+    /// A pod that runs nowhere, or has run out, needs no time to end.
+    fn grace_seconds(&self, object: &Value) -> Option<i64> {
+        if text_at(object, "/spec/nodeName").is_empty() || is_finished(object) {
+            return Some(0);
+        }
+        let spec = object.get("spec").unwrap_or(&Value::Null);
+        Some(int(spec, "terminationGracePeriodSeconds").unwrap_or(GRACE_SECONDS).max(0))
+    }
+}
+
+fn tolerate_lost_nodes(spec: &mut Value) {
+    let mut tolerations = list(spec, "tolerations").to_vec();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let tolerated = tolerations.iter().any(|toleration| {
+            (text(toleration, "key") == key || text(toleration, "key").is_empty())
+                && ["", "NoExecute"].contains(&text(toleration, "effect"))
+        });
+        if !tolerated {
+            tolerations.push(json!({
+                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECONDS,
+            }));
+        }
+    }
+    set(spec, "tolerations", tolerations);
+}

@@ -1,0 +1,88 @@
+//! What a pod's spec holds when its author says nothing, and what may stand in it; shared by Pod and by every kind
+//! with a pod template.
+
+mod container;
+mod defaults;
+mod placement;
+mod probe;
+mod resources;
+mod spec;
+mod volumes;
+
+use serde_json::{Value, json};
+
+use super::checks::Faults;
+use super::fields::{get, is_set, object_at, text};
+use crate::FieldError;
+use crate::meta::{validate_annotations, validate_labels};
+use crate::selector::{LabelSelector, validate_label_selector};
+
+pub(crate) use defaults::requests_from_limits;
+pub use defaults::{canonical_quantities, default_pod_spec};
+pub use spec::pod_spec_faults;
+
+/// The lists of a pod spec that hold containers.
+pub(crate) const CONTAINER_LISTS: &[&str] = &["initContainers", "containers", "ephemeralContainers"];
+
+/// Fills in the template in a workload's `spec`.
+pub fn default_template(spec: &mut Value) {
+    let Some(template) = object_at(spec, "template") else { return };
+    if let Some(pod) = object_at(template, "spec") {
+        default_pod_spec(pod);
+    }
+}
+
+/// What is wrong with the selector in a workload's `spec`.
+pub fn selector_faults(faults: &mut Faults, spec: &Value) {
+    let path = "spec.selector";
+    let Some(selector) = get(spec, "selector") else {
+        faults.push(FieldError::required(path, ""));
+        return;
+    };
+    faults.extend(validate_label_selector(selector, path));
+    if LabelSelector::from_json(Some(selector)).is_ok_and(|selector| selector.is_everything()) {
+        faults.push(FieldError::invalid(path, selector, "empty selector is invalid for deployment"));
+    }
+}
+
+/// What is wrong with the template in a workload's `spec`, whose pods run for ever.
+pub fn workload_template_faults(faults: &mut Faults, spec: &Value) {
+    let path = "spec.template";
+    let empty = json!({});
+    let template = get(spec, "template").unwrap_or(&empty);
+    let labels = template.pointer("/metadata/labels");
+    if let Ok(selector) = LabelSelector::from_json(spec.get("selector"))
+        && is_set(spec, "selector")
+        && !selector.is_everything()
+        && !selector.matches_json(labels)
+    {
+        let shown = labels.cloned().unwrap_or_else(|| json!({}));
+        let detail = "`selector` does not match template `labels`";
+        faults.push(FieldError::invalid(format!("{path}.metadata.labels"), &shown, detail));
+    }
+    template_faults(faults, template, path);
+    let pod = get(template, "spec").unwrap_or(&empty);
+    let restart = text(pod, "restartPolicy");
+    // A policy that no pod may have is told by the pod's own check.
+    if ["OnFailure", "Never"].contains(&restart) {
+        let at = format!("{path}.spec.restartPolicy");
+        faults.push(FieldError::not_supported(at, &json!(restart), &["Always"]));
+    }
+    if is_set(pod, "activeDeadlineSeconds") {
+        let at = format!("{path}.spec.activeDeadlineSeconds");
+        faults.push(FieldError::forbidden(at, "activeDeadlineSeconds in ReplicaSet is not Supported"));
+    }
+}
+
+/// What is wrong with a pod template that stands at `path`.
+pub fn template_faults(faults: &mut Faults, template: &Value, path: &str) {
+    let metadata = template.get("metadata").unwrap_or(&Value::Null);
+    faults.extend(validate_labels(metadata.get("labels"), &format!("{path}.labels")));
+    faults.extend(validate_annotations(metadata.get("annotations"), &format!("{path}.annotations")));
+    let empty = json!({});
+    pod_spec_faults(faults, get(template, "spec").unwrap_or(&empty), &format!("{path}.spec"));
+    if is_set(get(template, "spec").unwrap_or(&empty), "ephemeralContainers") {
+        let detail = "ephemeral containers not allowed in pod template";
+        faults.push(FieldError::forbidden(format!("{path}.spec.ephemeralContainers"), detail));
+    }
+}

@@ -1,0 +1,34 @@
+//! ServiceAccount: who a pod is.
+
+use serde_json::{Value, json};
+
+use super::cells::{age_column, column, name_column};
+use super::fields::list;
+use super::row::row;
+use crate::{Behaviour, Kind, Scope};
+
+/// The row.
+pub fn kind() -> Kind {
+    row("", "v1", "ServiceAccount", "serviceaccounts", Scope::Namespaced)
+        .short(&["sa"])
+        .subresource("token", "authentication.k8s.io/v1", "TokenRequest", &["create"])
+        .columns(vec![
+            name_column(),
+            column("Secrets", "The number of secrets that pods of this account may use.", |object, _| {
+                json!(list(object, "secrets").len())
+            }),
+            age_column(),
+        ])
+        .behaviour(ServiceAccount)
+        .build()
+}
+
+struct ServiceAccount;
+
+impl Behaviour for ServiceAccount {
+    fn prepare_create(&self, _object: &mut Value) {}
+    fn prepare_update(&self, _object: &mut Value, _old: &Value) {}
+    fn has_generation(&self) -> bool {
+        false
+    }
+}

@@ -13,6 +13,6 @@ mod history;
 mod memory;
 
 pub use contract::{
-    Check, CommitError, Entry, Event, EventStream, ListError, OpenError, Page, Revision, Store, Txn,
+    Check, CommitError, Entry, Event, EventStream, ListError, OpenError, Page, Revision, SharedStore, Store, Txn,
 };
 pub use memory::Memory;

@@ -1,0 +1,143 @@
+//! Kubernetes objects over a store of bytes: the cache and the verbs.
+//!
+//! *Owns*: the life of an object from the client's wish to the stored bytes and to every watcher: identity, revisions,
+//! generation, finalizers, grace, preconditions, admission, addresses of Services; and the one cache that every read is
+//! answered from.
+//!
+//! *Does not know*: HTTP, content types, who is allowed to do what, or what any kind means beyond its row in the table.
+//!
+//! *Entry point*: [`Objects`].
+//!
+//! ```text
+//! create, update, patch, delete ── write ──→ store.commit
+//!                                               │ watch
+//! get, list, watch ←── cache ←──────── feed ←───┘
+//! ```
+//!
+//! A write is answered after the cache has it: whoever wrote reads it.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod cache;
+mod feed;
+mod keys;
+mod list;
+mod managed_fields;
+mod namespaces;
+mod object;
+mod options;
+mod refusal;
+pub mod scale;
+mod services;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::{Kind, KindSet};
+use arc_swap::ArcSwap;
+use store::SharedStore;
+use thiserror::Error;
+
+pub use admission::{Admission, Operation, Review};
+use cache::{Cache, RingBounds};
+pub use object::Object;
+pub use options::{
+    DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub, Warnings,
+    WatchOptions, WriteOptions, Written,
+};
+pub use services::ServiceRanges;
+pub use watch::{Watch, WatchEvent};
+
+/// How objects are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Changes that are kept a kind, for watches and lists from earlier revisions.
+    pub changes_max: usize,
+    /// Bytes of changes that are kept a kind.
+    pub change_bytes_max: usize,
+    /// How long a change is kept.
+    pub change_age_max: Duration,
+    /// Where Services get their addresses and ports.
+    pub services: ServiceRanges,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            changes_max: 100_000,
+            change_bytes_max: 32 << 20,
+            change_age_max: Duration::from_secs(300),
+            services: ServiceRanges::default(),
+        }
+    }
+}
+
+/// Why the objects could not be read at the start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The store did not answer.
+    #[error("cannot read the objects out of the store")]
+    Unreadable(#[from] store::ListError),
+}
+
+struct Inner {
+    store: SharedStore,
+    cache: Arc<Cache>,
+    kinds: Arc<ArcSwap<KindSet>>,
+    admission: ArcSwap<Vec<Arc<dyn Admission>>>,
+    config: Config,
+    shutdown: base::Shutdown,
+}
+
+/// All objects. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    inner: Arc<Inner>,
+}
+
+impl Objects {
+    /// Reads everything out of `store` and follows it from then on.
+    pub async fn open(
+        store: SharedStore,
+        kinds: Vec<Arc<Kind>>,
+        config: Config,
+        tasks: &base::Tasks,
+    ) -> Result<Self, OpenError> {
+        let bounds = RingBounds {
+            changes_max: config.changes_max,
+            bytes_max: config.change_bytes_max,
+            age_max: config.change_age_max,
+        };
+        let cache = Arc::new(Cache::new(bounds));
+        let kinds = Arc::new(ArcSwap::from_pointee(KindSet::new(kinds)));
+        let feed = feed::Feed { store: store.clone(), cache: cache.clone(), kinds: kinds.clone() };
+        let from = feed.load().await?;
+        tasks.service("objects feed", feed.run(from, tasks.shutdown()));
+        let inner = Inner { store, cache, kinds, admission: ArcSwap::default(), config, shutdown: tasks.shutdown() };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The kinds that are served now.
+    pub fn kinds(&self) -> Arc<KindSet> {
+        self.inner.kinds.load_full()
+    }
+
+    /// Serves these kinds from now on. Objects of a kind that is no longer there stay stored.
+    pub fn set_kinds(&self, kinds: Vec<Arc<Kind>>) {
+        self.inner.kinds.store(Arc::new(KindSet::new(kinds)));
+    }
+
+    /// Adds a rule about writes, after those that are there.
+    pub fn add_admission(&self, plugin: Arc<dyn Admission>) {
+        self.inner.admission.rcu(|rules| {
+            let mut rules = Vec::clone(rules);
+            rules.push(plugin.clone());
+            rules
+        });
+    }
+}

@@ -1,0 +1,230 @@
+//! Following a kind: what is there, then what happens to it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use api::selector::{FieldSelector, LabelSelector};
+use api::{FieldError, Kind, Status};
+use async_stream::stream;
+use futures::Stream;
+use futures::stream::BoxStream;
+use store::Revision;
+
+use crate::cache::{Change, KindCache, Snapshot};
+use crate::list::options_invalid;
+use crate::options::{RevisionMatch, WatchOptions};
+use crate::{Object, Objects, keys, refusal};
+
+/// How often a quiet watch says how far it is.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+/// How many changes are taken at once.
+const BATCH: usize = 256;
+
+/// One thing that a watch tells.
+#[derive(Clone, Debug)]
+pub enum WatchEvent {
+    /// An object came, or came into the selection.
+    Added(Arc<Object>),
+    /// An object changed.
+    Modified(Arc<Object>),
+    /// An object went, or went out of the selection: as it was last, under the revision at which it went.
+    Deleted(Arc<Object>),
+    /// Everything up to `revision` was told.
+    Bookmark {
+        /// Up to here.
+        revision: Revision,
+        /// Whether this ends the objects that were there at the beginning (`k8s.io/initial-events-end`).
+        initial_events_end: bool,
+    },
+    /// The watch cannot go on; it ends.
+    Error(Status),
+}
+
+/// Events, until the time is over, the watch cannot go on, or the server stops.
+pub struct Watch(BoxStream<'static, WatchEvent>);
+
+impl Stream for Watch {
+    type Item = WatchEvent;
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<WatchEvent>> {
+        self.0.as_mut().poll_next(context)
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Watch")
+    }
+}
+
+/// Where a watch begins.
+enum Start {
+    /// After a revision that the client has seen.
+    After(Revision),
+    /// With all that is there; the flag says whether a bookmark ends it.
+    With(Snapshot, bool),
+}
+
+fn check(options: &WatchOptions) -> Result<(), Status> {
+    let forbidden = |field: &str, why: &str| Err(options_invalid(FieldError::forbidden(field, why)));
+    match (options.send_initial_events, options.resource_version_match) {
+        (None, Some(_)) => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
+        }
+        (Some(_), None | Some(RevisionMatch::Exact)) => forbidden(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        ),
+        _ => Ok(()),
+    }
+}
+
+struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    fn has(&self, object: &Object) -> bool {
+        object.is_selected(&self.labels, &self.fields)
+    }
+
+    /// What a change looks like to somebody who sees only the selection.
+    fn seen(&self, change: Change) -> Option<WatchEvent> {
+        let was = change.before.as_ref().is_some_and(|before| self.has(before));
+        let is = !change.deleted && self.has(&change.object);
+        match (was, is) {
+            (false, false) => None,
+            (false, true) => Some(WatchEvent::Added(change.object)),
+            (true, true) => Some(WatchEvent::Modified(change.object)),
+            (true, false) if change.deleted => Some(WatchEvent::Deleted(change.object)),
+            (true, false) => Some(WatchEvent::Deleted(change.before?.moved_to(change.revision))),
+        }
+    }
+}
+
+impl Objects {
+    /// Follows the objects of a kind, in one namespace or in all.
+    pub async fn watch(&self, kind: &Kind, namespace: Option<&str>, options: &WatchOptions) -> Result<Watch, Status> {
+        check(options)?;
+        options.field_selector.check(kind)?;
+        let cache = self.inner.cache.kind(&keys::resource(kind));
+        let start = self.start(&cache, options).await?;
+        let following = Following {
+            cache,
+            namespace: namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default(),
+            selection: Selection { labels: options.label_selector.clone(), fields: options.field_selector.clone() },
+            bookmarks: options.allow_bookmarks,
+            timeout: options.timeout,
+            shutdown: self.inner.shutdown.clone(),
+        };
+        Ok(Watch(Box::pin(following.events(start))))
+    }
+
+    async fn start(&self, cache: &KindCache, options: &WatchOptions) -> Result<Start, Status> {
+        let asked = refusal::revision(options.resource_version.as_deref())?;
+        let initial = options.send_initial_events;
+        match asked.filter(|revision| revision.0 > 0) {
+            Some(revision) if initial != Some(true) => Ok(Start::After(revision)),
+            at_least => {
+                match at_least {
+                    Some(revision) => self.not_older_than(revision).await?,
+                    // "0" is content with whatever is there.
+                    None if asked.is_some() => {}
+                    None => self.fresh().await?,
+                }
+                let snapshot = cache.snapshot();
+                Ok(match initial {
+                    Some(false) => Start::After(snapshot.revision),
+                    Some(true) => Start::With(snapshot, true),
+                    None => Start::With(snapshot, false),
+                })
+            }
+        }
+    }
+}
+
+struct Following {
+    cache: Arc<KindCache>,
+    /// What places begin with.
+    namespace: String,
+    selection: Selection,
+    bookmarks: bool,
+    timeout: Option<Duration>,
+    shutdown: base::Shutdown,
+}
+
+impl Following {
+    fn events(self, start: Start) -> impl Stream<Item = WatchEvent> + Send {
+        stream! {
+            let timeout = self.timeout;
+            let deadline = async move {
+                match timeout {
+                    Some(timeout) => tokio::time::sleep(timeout).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::pin!(deadline);
+            let mut tick = tokio::time::interval(BOOKMARKS);
+            tick.reset();
+            let mut news = self.cache.news();
+            let mut position = match start {
+                Start::After(revision) => revision,
+                Start::With(snapshot, ends_with_bookmark) => {
+                    let revision = snapshot.revision;
+                    for (place, object) in snapshot.items {
+                        if place.starts_with(&self.namespace) && self.selection.has(&object) {
+                            yield WatchEvent::Added(object);
+                        }
+                    }
+                    if ends_with_bookmark && self.bookmarks {
+                        yield WatchEvent::Bookmark { revision, initial_events_end: true };
+                    }
+                    revision
+                }
+            };
+            loop {
+                news.mark_unchanged();
+                let (changes, upto) = match self.cache.since(position, BATCH) {
+                    Ok(found) => found,
+                    Err(oldest) => {
+                        yield WatchEvent::Error(refusal::too_old(position, oldest));
+                        return;
+                    }
+                };
+                position = upto;
+                let caught_up = changes.is_empty();
+                for change in changes {
+                    if change.place.starts_with(&self.namespace)
+                        && let Some(event) = self.selection.seen(change)
+                    {
+                        yield event;
+                    }
+                }
+                if !caught_up {
+                    continue;
+                }
+                let over = tokio::select! {
+                    changed = news.changed() => if changed.is_err() { return } else { continue },
+                    _ = tick.tick() => false,
+                    () = &mut deadline => true,
+                    () = self.shutdown.cancelled() => true,
+                };
+                // Nothing came since the changes were looked at, or it would be told before the bookmark.
+                match self.cache.since(position, 1) {
+                    Ok((changes, upto)) if changes.is_empty() => {
+                        position = upto;
+                        if self.bookmarks {
+                            yield WatchEvent::Bookmark { revision: position, initial_events_end: false };
+                        }
+                    }
+                    _ => {}
+                }
+                if over {
+                    return;
+                }
+            }
+        }
+    }
+}

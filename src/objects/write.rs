@@ -1,0 +1,191 @@
+//! The one path that every write takes.
+//!
+//! ```text
+//! what the client sent → envelope → defaults → admission → defaults → prepare → validate → admission
+//!     → what goes along (a Service's addresses) → compare revision and commit → wait until the cache has it
+//! ```
+//!
+//! An object that is being deleted, has no finalizers left and whose grace period is over is removed by the very write
+//! that leaves it so, whichever verb that was.
+
+mod create;
+mod delete;
+mod envelope;
+mod patch;
+mod update;
+
+use std::sync::Arc;
+
+use api::{FieldError, Kind, Status, meta};
+use serde_json::Value;
+use store::{Check, CommitError, Revision, Txn};
+
+use crate::admission::{Operation, Review};
+use crate::object::encode;
+use crate::options::{Sub, WriteOptions};
+use crate::services::Claims;
+use crate::{Object, Objects, keys, namespaces, refusal, services};
+
+/// How often a write that lost a race is tried again before the client is told.
+const ATTEMPTS: usize = 32;
+
+/// Which object a write is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Target<'a> {
+    pub kind: &'a Kind,
+    pub namespace: Option<&'a str>,
+    pub name: &'a str,
+}
+
+impl Target<'_> {
+    fn key(&self) -> String {
+        keys::object(self.kind, self.namespace, self.name)
+    }
+    fn invalid(&self, errors: &[FieldError]) -> Result<(), Status> {
+        if errors.is_empty() { Ok(()) } else { Err(Status::invalid(&self.kind.group, &self.kind.kind, self.name, errors)) }
+    }
+}
+
+/// Whether a commit went through.
+enum Outcome {
+    Done(Arc<Object>),
+    /// Somebody else was faster: at the object itself, or at the key given.
+    Lost(String),
+}
+
+impl Objects {
+    /// Lets the rules that change objects do so. Defaults are filled in before and after.
+    async fn mutate(
+        &self,
+        target: Target<'_>,
+        sub: Sub,
+        object: Value,
+        old: Option<&Value>,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let Target { kind, namespace, name } = target;
+        let mut object = object;
+        kind.behaviour.default(&mut object);
+        let rules = self.inner.admission.load();
+        if rules.is_empty() {
+            return Ok(object);
+        }
+        let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+        let (user, dry_run, warnings) = (&options.user, options.dry_run, &options.warnings);
+        let mut review = Review { kind, namespace, name, operation, sub, user, dry_run, warnings, object, old };
+        for rule in rules.iter() {
+            rule.mutate(&mut review).await?;
+        }
+        object = review.object;
+        kind.behaviour.default(&mut object);
+        Ok(object)
+    }
+
+    /// Lets the rules that only look say no. Gives the object back.
+    async fn admit(
+        &self,
+        target: Target<'_>,
+        (operation, sub): (Operation, Sub),
+        object: Value,
+        old: Option<&Value>,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let rules = self.inner.admission.load();
+        let Target { kind, namespace, name } = target;
+        let (user, dry_run, warnings) = (&options.user, options.dry_run, &options.warnings);
+        let review = Review { kind, namespace, name, operation, sub, user, dry_run, warnings, object, old };
+        for rule in rules.iter() {
+            rule.validate(&review).await?;
+        }
+        Ok(review.object)
+    }
+
+    /// Writes `object`, new or in place of what was written at `old`.
+    async fn put(
+        &self,
+        target: Target<'_>,
+        object: &Value,
+        old: Option<Revision>,
+        (claims, dry_run): (&Claims, bool),
+        namespace_key: Option<String>,
+    ) -> Result<Outcome, Status> {
+        let stored = encode(object);
+        if stored.len() > refusal::OBJECT_BYTES_MAX {
+            return Err(Status::too_large(format!(
+                "etcdserver: request is too large: the object has {} bytes, at most {} are stored",
+                stored.len(),
+                refusal::OBJECT_BYTES_MAX
+            )));
+        }
+        let broken = |error: serde_json::Error| Status::internal(format!("the object cannot be read back: {error}"));
+        if dry_run {
+            let object = match old {
+                Some(revision) => Object::stored(&stored, revision, Some(target.kind)),
+                None => Object::unsaved(stored, target.kind),
+            };
+            return Ok(Outcome::Done(Arc::new(object.map_err(broken)?)));
+        }
+        let key = target.key();
+        let own = match old {
+            Some(revision) => Check::At(key.clone(), revision),
+            None => Check::Absent(key.clone()),
+        };
+        let mut txn = Txn { checks: vec![own], puts: vec![(key, stored.into())], deletes: Vec::new() };
+        txn.checks.extend(namespace_key.map(Check::Present));
+        claims.add_to(&mut txn);
+        let stored = txn.puts.first().map(|(_, value)| value.clone()).unwrap_or_default();
+        let revision = match self.commit(txn).await? {
+            Ok(revision) => revision,
+            Err(key) => return Ok(Outcome::Lost(key)),
+        };
+        let Target { kind, namespace, name } = target;
+        let found = self.cached(kind, namespace, name).filter(|found| found.revision == revision);
+        let object = match found {
+            Some(object) => object,
+            // It has changed again since.
+            None => Arc::new(Object::stored(&stored, revision, Some(kind)).map_err(broken)?),
+        };
+        Ok(Outcome::Done(object))
+    }
+
+    /// Removes what was written at `current.revision`. `last` is how it looked in the end.
+    async fn remove(&self, target: Target<'_>, current: &Object, last: &Value, dry_run: bool) -> Result<Outcome, Status> {
+        let broken = |error: serde_json::Error| Status::internal(format!("the object cannot be read back: {error}"));
+        let shown = |revision| Object::stored(&encode(last), revision, Some(target.kind)).map(Arc::new).map_err(broken);
+        if dry_run {
+            return Ok(Outcome::Done(shown(current.revision)?));
+        }
+        let key = target.key();
+        let mut txn =
+            Txn { checks: vec![Check::At(key.clone(), current.revision)], deletes: vec![key], ..Txn::default() };
+        txn.deletes.extend(services::held(target.kind, &current.value()));
+        match self.commit(txn).await? {
+            Ok(revision) => Ok(Outcome::Done(shown(revision)?)),
+            Err(key) => Ok(Outcome::Lost(key)),
+        }
+    }
+
+    /// Commits and waits until the cache has it; the inner error is the key that somebody else changed.
+    async fn commit(&self, txn: Txn) -> Result<Result<Revision, String>, Status> {
+        match self.inner.store.commit(txn).await {
+            Ok(revision) => {
+                self.inner.cache.reached(revision).await;
+                Ok(Ok(revision))
+            }
+            Err(CommitError::Stale { key }) => {
+                // What was changed must be seen before the next attempt.
+                self.fresh().await?;
+                Ok(Err(key))
+            }
+            Err(error) => Err(refusal::not_committed(&error)),
+        }
+    }
+}
+
+/// Whether nothing keeps an object that was asked to go.
+fn is_finished(kind: &Kind, object: &Value) -> bool {
+    meta::is_being_deleted(object)
+        && meta::deletion_grace_seconds(object).unwrap_or_default() <= 0
+        && meta::finalizers(object).next().is_none()
+        && !namespaces::is_held(kind, object)
+}

@@ -1,0 +1,87 @@
+//! New objects.
+
+use std::sync::Arc;
+
+use api::{Kind, Status, meta};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Outcome, Target, envelope};
+use crate::admission::Operation;
+use crate::options::{Sub, WriteOptions};
+use crate::{Object, Objects, keys, managed_fields, services};
+
+/// How many names are tried for `generateName`.
+const NAMES: usize = 8;
+/// How often an address or a port is picked anew.
+const PICKS: usize = 64;
+
+impl Objects {
+    /// Makes a new object.
+    pub async fn create(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
+        let mut object = object;
+        envelope::settle(kind, namespace, &mut object)?;
+        if !matches!(meta::resource_version(&object), "" | "0") {
+            return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+        }
+        let prefix = meta::generate_name_prefix(&object).to_owned();
+        if !meta::name(&object).is_empty() || prefix.is_empty() {
+            return self.create_named(kind, namespace, object, options).await;
+        }
+        let mut refused = None;
+        for _ in 0..NAMES {
+            let mut named = object.clone();
+            meta::set(&mut named, "name", meta::generate_name(&prefix, rand::random()));
+            match self.create_named(kind, namespace, named, options).await {
+                Err(status) if status.reason == "AlreadyExists" => refused = Some(status),
+                outcome => return outcome,
+            }
+        }
+        Err(refused.unwrap_or_else(|| Status::internal("no free name was found")))
+    }
+
+    async fn create_named(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
+        let name = meta::name(&object).to_owned();
+        let target = Target { kind, namespace: namespace.filter(|_| kind.namespaced()), name: &name };
+        let namespace_key = self.check_namespace(kind, namespace, &name).await?;
+        let mut object = object;
+        envelope::stamp(kind, &mut object, Timestamp::now());
+        let mut object = self.mutate(target, Sub::None, object, None, options).await?;
+        kind.behaviour.prepare_create(&mut object);
+        managed_fields::strip(&mut object);
+        let mut errors = meta::validate(kind, &object, None);
+        errors.extend(kind.behaviour.validate(&object, None));
+        target.invalid(&errors)?;
+        for warning in kind.behaviour.warnings(&object) {
+            options.warnings.push(warning);
+        }
+        let object = self.admit(target, (Operation::Create, Sub::None), object, None, options).await?;
+        for _ in 0..PICKS {
+            let mut complete = object.clone();
+            let claims = self.claim(target, &mut complete, None)?;
+            let more = (&claims, options.dry_run);
+            match self.put(target, &complete, None, more, namespace_key.clone()).await? {
+                Outcome::Done(object) => return Ok(object),
+                Outcome::Lost(key) if key.starts_with(keys::ALLOCATED) => claims.lost(target, &key)?,
+                Outcome::Lost(key) if Some(&key) == namespace_key.as_ref() => {
+                    let namespace = namespace.unwrap_or_default();
+                    return Err(Status::not_found("", "namespaces", namespace));
+                }
+                Outcome::Lost(_) => return Err(Status::already_exists(&kind.group, &kind.plural, &name)),
+            }
+        }
+        Err(services::exhausted())
+    }
+}

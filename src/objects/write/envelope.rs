@@ -1,0 +1,70 @@
+//! What the server itself writes into an object's metadata, and what it refuses there.
+
+use api::{Kind, Status, meta};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// Makes an object one of `kind` in `namespace`, or says why it is another one's.
+pub(super) fn settle(kind: &Kind, namespace: Option<&str>, object: &mut Value) -> Result<(), Status> {
+    if !object.is_object() {
+        return Err(Status::bad_request("the body must be an object"));
+    }
+    let version = kind.api_version();
+    let said = |object: &Value, field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (said_version, said_kind) = (said(object, "apiVersion"), said(object, "kind"));
+    if !said_version.is_empty() && said_version != version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({said_version}) does not match the expected API version ({version})"
+        )));
+    }
+    if !said_kind.is_empty() && said_kind != kind.kind {
+        return Err(Status::bad_request(format!(
+            "{said_kind} in version {:?} cannot be handled as a {}: expected kind {:?}",
+            kind.version, kind.kind, kind.kind
+        )));
+    }
+    object["apiVersion"] = json!(version);
+    object["kind"] = json!(kind.kind);
+    match namespace.filter(|_| kind.namespaced()) {
+        Some(namespace) => {
+            let sent = meta::namespace(object);
+            if !sent.is_empty() && sent != namespace {
+                return Err(Status::bad_request(format!(
+                    "the namespace of the provided object does not match the namespace sent on the request: \
+                     {sent:?} is not {namespace:?}"
+                )));
+            }
+            meta::set(object, "namespace", namespace);
+        }
+        None if meta::namespace(object).is_empty() => meta::unset(object, "namespace"),
+        None => {}
+    }
+    Ok(())
+}
+
+/// The identity of a new object.
+pub(super) fn stamp(kind: &Kind, object: &mut Value, now: Timestamp) {
+    for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+        meta::unset(object, field);
+    }
+    meta::set(object, "uid", uuid::Uuid::new_v4().to_string());
+    meta::set(object, "creationTimestamp", meta::time_text(now));
+    if kind.behaviour.has_generation() {
+        meta::set(object, "generation", 1);
+    }
+}
+
+/// Counts `metadata.generation` up where something that somebody has to act on changed.
+pub(super) fn bump(kind: &Kind, object: &mut Value, old: &Value) {
+    if kind.behaviour.has_generation() && differs(object, old) {
+        meta::set(object, "generation", meta::generation(old) + 1);
+    }
+}
+
+/// Whether anything but metadata and status differs.
+fn differs(object: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (object.as_object(), old.as_object()) else { return object != old };
+    let counts = |key: &str| !matches!(key, "metadata" | "status" | "apiVersion" | "kind");
+    new.iter().any(|(key, value)| counts(key) && old.get(key) != Some(value))
+        || old.keys().any(|key| counts(key) && !new.contains_key(key))
+}

@@ -1,0 +1,193 @@
+//! Changes to objects that are there.
+
+use api::{Kind, Status, meta};
+use serde_json::Value;
+
+use super::{ATTEMPTS, Outcome, Target, envelope, is_finished};
+use crate::admission::Operation;
+use crate::options::{Sub, WriteOptions, Written};
+use crate::{Objects, keys, managed_fields, namespaces, refusal, scale, services};
+
+/// How the next state of an object is made of the last one.
+pub(super) type Change<'a> = &'a (dyn Fn(&Value) -> Result<Value, Status> + Send + Sync);
+
+impl Objects {
+    /// Puts `object` in place of what is there. Without a resourceVersion whatever is there is replaced, apart from
+    /// custom resources, where Kubernetes insists on one.
+    pub async fn update(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        sub: Sub,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        if sub == Sub::Scale {
+            let change = |old: &Value| {
+                let mut new = old.clone();
+                scale::apply(kind, &mut new, &object).map(|()| new)
+            };
+            return self.rewrite(Target { kind, namespace, name }, sub, &change, options).await;
+        }
+        let sent = meta::name(&object);
+        if !sent.is_empty() && sent != name {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({sent}) does not match the name on the URL ({name})"
+            )));
+        }
+        self.rewrite(Target { kind, namespace, name }, sub, &|_| Ok(object.clone()), options).await
+    }
+
+    /// Changes what is there by a function, which may be called more than once.
+    pub async fn edit(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        sub: Sub,
+        change: impl Fn(&mut Value) -> Result<(), Status> + Send + Sync,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let change = |old: &Value| {
+            let mut new = old.clone();
+            change(&mut new).map(|()| new)
+        };
+        self.rewrite(Target { kind, namespace, name }, sub, &change, options).await
+    }
+
+    /// Takes an object from its last state to the next, again when somebody else was faster.
+    pub(super) async fn rewrite(
+        &self,
+        target: Target<'_>,
+        sub: Sub,
+        change: Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let Target { kind, name, .. } = target;
+        let target = Target { namespace: target.namespace.filter(|_| kind.namespaced()), ..target };
+        self.fresh().await?;
+        for _ in 0..ATTEMPTS {
+            let current =
+                self.cached(kind, target.namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
+            let old = current.value();
+            let new = change(&old)?;
+            let new = self.next_state(target, sub, new, &old, options).await?;
+            if new == old {
+                return Ok(Written { object: current, created: false });
+            }
+            let outcome = if is_finished(kind, &new) {
+                self.remove(target, &current, &new, options.dry_run).await?
+            } else {
+                let mut new = new;
+                let claims = self.claim(target, &mut new, Some(&old))?;
+                let more = (&claims, options.dry_run);
+                match self.put(target, &new, Some(current.revision), more, None).await? {
+                    Outcome::Lost(key) if key.starts_with(keys::ALLOCATED) => {
+                        claims.lost(target, &key)?;
+                        continue;
+                    }
+                    outcome => outcome,
+                }
+            };
+            if let Outcome::Done(object) = outcome {
+                return Ok(Written { object, created: false });
+            }
+        }
+        Err(refusal::modified(kind, name))
+    }
+
+    /// Everything between what was sent and what is written.
+    async fn next_state(
+        &self,
+        target: Target<'_>,
+        sub: Sub,
+        sent: Value,
+        old: &Value,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let Target { kind, namespace, name } = target;
+        let mut new = sent;
+        envelope::settle(kind, namespace, &mut new)?;
+        check_preconditions(kind, name, &mut new, old)?;
+        meta::carry_over(&mut new, old);
+        managed_fields::strip(&mut new);
+        if sub == Sub::Finalize {
+            new = finalized(old, &new);
+        } else if namespaces::is_namespace(kind) {
+            keep_finalizers(&mut new, old);
+        }
+        let mut new = self.mutate(target, sub, new, Some(old), options).await?;
+        match sub {
+            Sub::None | Sub::Scale => {
+                kind.behaviour.prepare_update(&mut new, old);
+                services::carry_over(kind, &mut new, old);
+            }
+            Sub::Status => kind.behaviour.prepare_status(&mut new, old),
+            Sub::Finalize | Sub::Named(_) => {}
+        }
+        envelope::bump(kind, &mut new, old);
+        let mut errors = meta::validate(kind, &new, Some(old));
+        match sub {
+            Sub::None | Sub::Scale => errors.extend(kind.behaviour.validate(&new, Some(old))),
+            Sub::Status => errors.extend(kind.behaviour.validate_status(&new, old)),
+            Sub::Finalize | Sub::Named(_) => {}
+        }
+        target.invalid(&errors)?;
+        if sub == Sub::None && new != *old {
+            for warning in kind.behaviour.warnings(&new) {
+                options.warnings.push(warning);
+            }
+        }
+        self.admit(target, (Operation::Update, sub), new, Some(old), options).await
+    }
+}
+
+/// Compares uid and resourceVersion where they were sent; fills the latter in where it was not.
+fn check_preconditions(kind: &Kind, name: &str, new: &mut Value, old: &Value) -> Result<(), Status> {
+    let (uid, had) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != had {
+        return Err(refusal::precondition(kind, name, "UID", uid, had));
+    }
+    let (sent, newest) = (meta::resource_version(new), meta::resource_version(old));
+    if sent.is_empty() || sent == "0" {
+        // Kinds without strategic merge are custom resources: their updates must say what they replace.
+        if kind.strategic {
+            let newest = newest.to_owned();
+            meta::set(new, "resourceVersion", newest);
+        }
+        return Ok(());
+    }
+    if sent != newest {
+        return Err(refusal::modified(kind, name));
+    }
+    Ok(())
+}
+
+/// `finalize` changes nothing but who still holds the namespace.
+fn finalized(old: &Value, sent: &Value) -> Value {
+    let mut new = old.clone();
+    let wanted = sent.pointer("/spec/finalizers").cloned();
+    if !new["spec"].is_object() {
+        new["spec"] = Value::Object(serde_json::Map::new());
+    }
+    if let Some(spec) = new["spec"].as_object_mut() {
+        match wanted {
+            Some(Value::Array(list)) if !list.is_empty() => spec.insert("finalizers".to_owned(), list.into()),
+            _ => spec.remove("finalizers"),
+        };
+    }
+    new
+}
+
+/// Only `finalize` may change who holds a namespace.
+fn keep_finalizers(new: &mut Value, old: &Value) {
+    if let Some(kept) = old.pointer("/spec/finalizers") {
+        if !new["spec"].is_object() {
+            new["spec"] = Value::Object(serde_json::Map::new());
+        }
+        new["spec"]["finalizers"] = kept.clone();
+    } else if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("finalizers");
+    }
+}

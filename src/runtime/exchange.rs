@@ -7,7 +7,8 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use network::{Body, BodyError, CallError, HttpResponse};
 use tokio::sync::oneshot;
@@ -24,9 +25,40 @@ pub(crate) type Head = Result<http::Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Waits for the response's head. The guest runs while this is polled; dropping it drops the guest.
 pub(crate) struct Exchange {
-    pub stage: Stage,
-    pub head: oneshot::Receiver<Head>,
-    pub meter: Arc<Meter>,
+    stage: Stage,
+    /// `None` once its sender is gone, which is when the store is.
+    head: Option<oneshot::Receiver<Head>>,
+    meter: Arc<Meter>,
+}
+
+impl Exchange {
+    pub fn new(stage: Stage, head: oneshot::Receiver<Head>, meter: Arc<Meter>) -> Self {
+        Self { stage, head: Some(head), meter }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Option<Head> {
+        match at_once(cx, Pin::new(self.head.as_mut()?)) {
+            Poll::Ready(Ok(head)) => Some(head),
+            Poll::Ready(Err(_)) => {
+                self.head = None;
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
+/// Polls without tokio's budget for a task: where the guest has ended, what is not here now never comes, so a channel must
+/// not say "later" because this task has done much already.
+fn at_once<F: Future>(cx: &mut Context<'_>, future: Pin<&mut F>) -> Poll<F::Output> {
+    std::pin::pin!(tokio::task::unconstrained(future)).poll(cx)
+}
+
+fn next_frame(
+    cx: &mut Context<'_>,
+    body: &mut HyperOutgoingBody,
+) -> Poll<Option<Result<Frame<Bytes>, wasmtime_wasi_http::Error>>> {
+    at_once(cx, std::pin::pin!(body.frame()))
 }
 
 impl Future for Exchange {
@@ -34,21 +66,20 @@ impl Future for Exchange {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.stage.advance(cx);
-        match Pin::new(&mut self.head).poll(cx) {
-            Poll::Ready(Ok(Ok(response))) => {
+        match self.poll_head(cx) {
+            Some(Ok(response)) => {
                 let stage = std::mem::replace(&mut self.stage, Stage::Ended(Ok(())));
-                let meter = Arc::clone(&self.meter);
-                Poll::Ready(Ok(respond(response, stage, meter)))
+                return Poll::Ready(Ok(respond(response, stage, Arc::clone(&self.meter))));
             }
-            Poll::Ready(Ok(Err(code))) => Poll::Ready(Err(refusal(code))),
-            // The sender lives in the store: either the guest is gone, or it returned and its instance is kept.
-            Poll::Ready(Err(_)) | Poll::Pending => match &self.stage {
-                Stage::Ended(Err(failure)) => Poll::Ready(Err(call_error(failure))),
-                Stage::Ended(Ok(())) => {
-                    Poll::Ready(Err(CallError::Guest("it returned without setting a response".to_owned())))
-                }
-                Stage::Inline(_) | Stage::Moved(_) => Poll::Pending,
-            },
+            Some(Err(code)) => return Poll::Ready(Err(refusal(code))),
+            None => {}
+        }
+        match &self.stage {
+            Stage::Ended(Err(failure)) => Poll::Ready(Err(call_error(failure))),
+            Stage::Ended(Ok(())) => {
+                Poll::Ready(Err(CallError::Guest("it returned without setting a response".to_owned())))
+            }
+            Stage::Inline(_) | Stage::Moved(_) => Poll::Pending,
         }
     }
 }
@@ -93,7 +124,7 @@ fn settle(mut body: HyperOutgoingBody, meter: &Meter) -> Body {
     let mut cx = Context::from_waker(Waker::noop());
     let mut frames = Vec::new();
     loop {
-        match Pin::new(&mut body).poll_frame(&mut cx) {
+        match next_frame(&mut cx, &mut body) {
             Poll::Ready(Some(Ok(frame))) => frames.push(Ok(frame)),
             Poll::Ready(Some(Err(error))) => {
                 frames.push(Err(to_body_error(error)));
@@ -189,7 +220,7 @@ impl http_body::Body for GuestBody {
             return Poll::Ready(None);
         }
         this.stage.advance(cx);
-        match Pin::new(&mut this.body).poll_frame(cx) {
+        match next_frame(cx, &mut this.body) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(left), Some(data)) = (&mut this.left, frame.data_ref()) {
                     *left = left.saturating_sub(data.len() as u64);

@@ -46,6 +46,8 @@ mod reuse;
 mod server;
 pub mod spec;
 mod task;
+#[cfg(test)]
+mod tests;
 mod ticker;
 
 pub use command::Running;

@@ -266,7 +266,7 @@ impl Inner {
             verdict
         });
         let run = GuestRun::new(future, Arc::clone(&meter), Arc::clone(&self.container), deadline);
-        Ok(Exchange { stage: Stage::Inline(run), head, meter })
+        Ok(Exchange::new(Stage::Inline(run), head, meter))
     }
 
     /// An instance for the next request: a kept one, or a store for a new one.

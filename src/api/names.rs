@@ -263,9 +263,11 @@ mod tests {
         assert_eq!(dns_subdomain_errors(&"a".repeat(254)), ["must be no more than 253 bytes"]);
         assert_eq!(
             dns_subdomain_errors("A"),
-            ["a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
+            [
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
               start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-              '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"]
+              '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+            ]
         );
     }
 
@@ -274,9 +276,11 @@ mod tests {
         assert_eq!(dns_label_errors("a.b"), ["must not contain dots"]);
         assert_eq!(
             dns_label_errors("A"),
-            ["a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \
+            [
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \
               end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
-              '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"]
+              '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+            ]
         );
         assert!(!dns1035_label_errors("1a").is_empty());
         assert!(dns1035_label_errors("a1").is_empty());

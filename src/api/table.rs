@@ -71,13 +71,7 @@ pub fn table(kind: &Kind, rows: Vec<Value>, list_metadata: Value, with_columns: 
 }
 
 /// The table of one object, as a GET or a watch event answers it.
-pub fn table_of_one(
-    kind: &Kind,
-    object: &Value,
-    include: IncludeObject,
-    now: Timestamp,
-    with_columns: bool,
-) -> Value {
+pub fn table_of_one(kind: &Kind, object: &Value, include: IncludeObject, now: Timestamp, with_columns: bool) -> Value {
     let metadata = json!({ "resourceVersion": meta::resource_version(object) });
     table(kind, vec![row(kind, object, include, now)], metadata, with_columns)
 }

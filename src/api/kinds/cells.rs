@@ -70,7 +70,9 @@ pub(crate) fn workload_columns() -> [Column; 3] {
         json!(shown.join(","))
     }
     [
-        wide(column("Containers", "Names of each container in the template.", |object, _| of_containers(object, "name"))),
+        wide(column("Containers", "Names of each container in the template.", |object, _| {
+            of_containers(object, "name")
+        })),
         wide(column("Images", "Images referenced by each container in the template.", |object, _| {
             of_containers(object, "image")
         })),
@@ -86,8 +88,11 @@ pub(crate) fn workload_columns() -> [Column; 3] {
 /// The addresses of a load balancer's status.
 pub(crate) fn load_balancer(object: &Value) -> String {
     let points = super::fields::list_at(object, "/status/loadBalancer/ingress");
-    let mut addresses: Vec<&str> =
-        points.iter().map(|point| or(text(point, "ip"), text(point, "hostname"))).filter(|text| !text.is_empty()).collect();
+    let mut addresses: Vec<&str> = points
+        .iter()
+        .map(|point| or(text(point, "ip"), text(point, "hostname")))
+        .filter(|text| !text.is_empty())
+        .collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses.join(",")

@@ -94,8 +94,12 @@ fn endpoints(faults: &mut Faults, object: &Value, address_type: &str) {
             let address = address.as_str().unwrap_or_default();
             let wrong = match address_type {
                 "FQDN" => dns_subdomain_errors(address),
-                "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => vec!["must be a valid IPv4 address".to_owned()],
-                "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => vec!["must be a valid IPv6 address".to_owned()],
+                "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => {
+                    vec!["must be a valid IPv4 address".to_owned()]
+                }
+                "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => {
+                    vec!["must be a valid IPv6 address".to_owned()]
+                }
                 _ if address_type == "FQDN" => Vec::new(),
                 _ => ip_errors(address),
             };

@@ -29,9 +29,11 @@ pub fn kind() -> Kind {
         .build()
 }
 
+type CellFn = fn(&Value, Timestamp) -> Value;
+
 fn columns(regarding: &'static str) -> Vec<Column> {
     // The two forms differ in names only; a cell is a plain function, so there is one for each.
-    let (object, subobject): (fn(&Value, Timestamp) -> Value, fn(&Value, Timestamp) -> Value) = match regarding {
+    let (object, subobject): (CellFn, CellFn) = match regarding {
         "involvedObject" => (
             |event, _| json!(target(event, "involvedObject")),
             |event, _| json!(text_at(event, "/involvedObject/fieldPath")),
@@ -57,7 +59,9 @@ fn columns(regarding: &'static str) -> Vec<Column> {
         wide(column("First Seen", "The time at which the event was first recorded.", |event, now| {
             json!(first_seen(event, now))
         })),
-        wide(column("Count", "The number of times this event has occurred.", |event, _| json!(count(event).to_string()))),
+        wide(column("Count", "The number of times this event has occurred.", |event, _| {
+            json!(count(event).to_string())
+        })),
         wide(name_column()),
     ]
 }

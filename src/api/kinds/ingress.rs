@@ -21,10 +21,14 @@ pub fn kind() -> Kind {
         .status()
         .columns(vec![
             name_column(),
-            column("Class", "The name of the IngressClass resource that should be used for additional configuration", |object, _| {
-                let annotated = meta::annotation(object, CLASS_ANNOTATION).unwrap_or_default();
-                json!(or(or(text_at(object, "/spec/ingressClassName"), annotated), NONE))
-            }),
+            column(
+                "Class",
+                "The name of the IngressClass resource that should be used for additional configuration",
+                |object, _| {
+                    let annotated = meta::annotation(object, CLASS_ANNOTATION).unwrap_or_default();
+                    json!(or(or(text_at(object, "/spec/ingressClassName"), annotated), NONE))
+                },
+            ),
             column("Hosts", "Hosts that incoming requests are matched against before the ingress rule", |object, _| {
                 let rules = list_at(object, "/spec/rules").iter();
                 let hosts: Vec<String> =
@@ -54,12 +58,13 @@ impl Behaviour for Ingress {
             return faults;
         };
         let class = text(spec, "ingressClassName");
-        if old.is_none() && !class.is_empty() {
-            if let Some(annotated) = meta::annotation(object, CLASS_ANNOTATION) {
-                let path = format!("metadata.annotations[{CLASS_ANNOTATION}]");
-                let detail = "can not be set when the class field is also set";
-                faults.push(FieldError::invalid(path, &json!(annotated), detail));
-            }
+        if old.is_none()
+            && !class.is_empty()
+            && let Some(annotated) = meta::annotation(object, CLASS_ANNOTATION)
+        {
+            let path = format!("metadata.annotations[{CLASS_ANNOTATION}]");
+            let detail = "can not be set when the class field is also set";
+            faults.push(FieldError::invalid(path, &json!(annotated), detail));
         }
         let rules = list(spec, "rules");
         let fallback = get(spec, "defaultBackend");

@@ -16,8 +16,6 @@ pub use quality::quality_of_service;
 
 /// How long a pod is given to end when nobody says.
 const GRACE_SECONDS: i64 = 30;
-/// How long a pod stays bound to a node that does not answer.
-const UNREACHABLE_SECONDS: i64 = 300;
 
 /// The row.
 pub fn kind() -> Kind {
@@ -56,17 +54,8 @@ impl Behaviour for Pod {
         requests_from_limits(spec);
     }
 
-    /// What Kubernetes' admission fills in belongs to the creation of a pod, not to a template: its account, its
-    /// priority, and how long it bears with a node that is gone.
+    /// What admission fills in (the account, the priority, tolerations of lost nodes) is not filled in here.
     fn prepare_create(&self, object: &mut Value) {
-        if let Some(spec) = object_at(object, "spec") {
-            default_text(spec, "serviceAccountName", "default");
-            let account = text(spec, "serviceAccountName").to_owned();
-            set(spec, "serviceAccount", account);
-            default_to(spec, "priority", 0);
-            default_text(spec, "preemptionPolicy", "PreemptLowerPriority");
-            tolerate_lost_nodes(spec);
-        }
         self.default(object);
         let quality = quality_of_service(object);
         let mut status = json!({ "phase": "Pending", "qosClass": quality });
@@ -160,20 +149,4 @@ impl Behaviour for Pod {
         let spec = object.get("spec").unwrap_or(&Value::Null);
         Some(int(spec, "terminationGracePeriodSeconds").unwrap_or(GRACE_SECONDS).max(0))
     }
-}
-
-fn tolerate_lost_nodes(spec: &mut Value) {
-    let mut tolerations = list(spec, "tolerations").to_vec();
-    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
-        let tolerated = tolerations.iter().any(|toleration| {
-            (text(toleration, "key") == key || text(toleration, "key").is_empty())
-                && ["", "NoExecute"].contains(&text(toleration, "effect"))
-        });
-        if !tolerated {
-            tolerations.push(json!({
-                "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECONDS,
-            }));
-        }
-    }
-    set(spec, "tolerations", tolerations);
 }

@@ -78,7 +78,11 @@ impl Behaviour for ReplicaSet {
             if count(less) > count(more) {
                 let detail = format!("cannot be greater than {more}");
                 let path = format!("status.{less}");
-                faults.push(FieldError::invalid(path, &json!(count(less)), &detail.replace("than replicas", "than status.replicas")));
+                faults.push(FieldError::invalid(
+                    path,
+                    &json!(count(less)),
+                    &detail.replace("than replicas", "than status.replicas"),
+                ));
             }
         }
         faults

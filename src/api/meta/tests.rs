@@ -68,7 +68,10 @@ fn labels_annotations_owners_and_finalizers_are_checked() {
         Scope::Cluster,
         json!({"name": "a", "labels": {"a b": "x", "ok": "not ok"}}),
         None,
-        &["metadata.labels: Invalid value: \"a b\": name part must", "metadata.labels: Invalid value: \"not ok\": a valid label must"],
+        &[
+            "metadata.labels: Invalid value: \"a b\": name part must",
+            "metadata.labels: Invalid value: \"not ok\": a valid label must",
+        ],
     );
     check(
         Scope::Cluster,
@@ -126,13 +129,16 @@ fn an_update_keeps_the_identity() {
         Scope::Cluster,
         more,
         Some(dying),
-        &["metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}"],
+        &[
+            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}",
+        ],
     );
 }
 
 #[test]
 fn what_a_client_leaves_out_is_carried_over() {
-    let old = json!({"metadata": {"name": "a", "uid": "u", "generation": 3, "deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    let old =
+        json!({"metadata": {"name": "a", "uid": "u", "generation": 3, "deletionTimestamp": "2026-01-01T00:00:00Z"}});
     let mut new = json!({"metadata": {"name": "a", "generation": 9, "selfLink": "/x"}});
     carry_over(&mut new, &old);
     assert_eq!(new, old);

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{FOREGROUND, ORPHAN, finalizers, generation, metadata, name, namespace, owner_references, resource_version};
+use super::{
+    FOREGROUND, ORPHAN, finalizers, generation, metadata, name, namespace, owner_references, resource_version,
+};
 use crate::names::{dns_label_errors, label_value_errors, qualified_name_errors};
 use crate::{FieldError, Kind};
 
@@ -41,8 +43,7 @@ fn created(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::required("metadata.name", "name or generateName is required"));
     } else {
         let wrong = kind.behaviour.validate_name(name(object));
-        errors
-            .extend(wrong.iter().map(|message| FieldError::invalid("metadata.name", &json!(name(object)), message)));
+        errors.extend(wrong.iter().map(|message| FieldError::invalid("metadata.name", &json!(name(object)), message)));
     }
     let space = namespace(object);
     if !kind.namespaced() {

@@ -247,7 +247,10 @@ impl FromStr for LabelSelector {
                 token if token.is(",") => {
                     let after = parser.peek();
                     if !matches!(after, Token::Word(_)) && !after.is("!") {
-                        return Err(SelectorError(format!("found '{}', expected: identifier after ','", after.shown())));
+                        return Err(SelectorError(format!(
+                            "found '{}', expected: identifier after ','",
+                            after.shown()
+                        )));
                     }
                 }
                 token => {

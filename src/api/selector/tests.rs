@@ -65,9 +65,15 @@ fn bad_texts_are_told_why() {
         ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         ("a=(", "unable to parse requirement: found '(', expected: identifier"),
-        ("a>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"),
+        (
+            "a>x",
+            "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+        ),
         ("-a=b", "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of"),
-        ("a=-", "unable to parse requirement: values[0][a]: Invalid value: \"-\": a valid label must be an empty string"),
+        (
+            "a=-",
+            "unable to parse requirement: values[0][a]: Invalid value: \"-\": a valid label must be an empty string",
+        ),
     ];
     for (text, start) in rows {
         let error = text.parse::<LabelSelector>().expect_err(text).to_string();

@@ -16,16 +16,22 @@ pub(super) fn columns() -> Vec<Column> {
             let printed = Printed::of(pod);
             json!(format!("{}/{}", printed.ready, printed.total))
         }),
-        column("Status", "The aggregate status of the containers in this pod.", |pod, _| json!(Printed::of(pod).reason)),
-        column("Restarts", "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.", |pod, now| {
-            json!(restarts(pod, now))
+        column("Status", "The aggregate status of the containers in this pod.", |pod, _| {
+            json!(Printed::of(pod).reason)
         }),
+        column(
+            "Restarts",
+            "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
+            |pod, now| json!(restarts(pod, now)),
+        ),
         age_column(),
         wide(column("IP", "The address of the pod.", |pod, _| {
             let first = list_at(pod, "/status/podIPs").first().map(|ip| text(ip, "ip"));
             json!(or(first.unwrap_or_else(|| text_at(pod, "/status/podIP")), NONE))
         })),
-        wide(column("Node", "The node that the pod is bound to.", |pod, _| json!(or(text_at(pod, "/spec/nodeName"), NONE)))),
+        wide(column("Node", "The node that the pod is bound to.", |pod, _| {
+            json!(or(text_at(pod, "/spec/nodeName"), NONE))
+        })),
         wide(column("Nominated Node", "The node that the pod waits for to be freed.", |pod, _| {
             json!(or(text_at(pod, "/status/nominatedNodeName"), NONE))
         })),

@@ -10,7 +10,9 @@ use super::volumes::inside;
 use crate::FieldError;
 use crate::kinds::checks::{Faults, invalid_each, one_of, required_name, required_text, unique};
 use crate::kinds::fields::{get, int, is_set, list, text};
-use crate::names::{config_key_errors, dns_label_errors, dns_subdomain_errors, env_name_errors, port_name_errors, port_number_errors};
+use crate::names::{
+    config_key_errors, dns_label_errors, dns_subdomain_errors, env_name_errors, port_name_errors, port_number_errors,
+};
 
 /// In which list of the pod the container stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +141,12 @@ fn env_faults(faults: &mut Faults, container: &Value, path: &str) {
                 faults.push(FieldError::invalid(&path, &json!(""), detail));
             }
             [kind] => {
-                required_name(faults, &format!("{path}.{kind}.name"), text(&source[*kind], "name"), dns_subdomain_errors);
+                required_name(
+                    faults,
+                    &format!("{path}.{kind}.name"),
+                    text(&source[*kind], "name"),
+                    dns_subdomain_errors,
+                );
             }
             _ => {
                 let detail = "may not have more than one field specified at a time";

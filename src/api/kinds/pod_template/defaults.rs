@@ -27,9 +27,7 @@ pub fn default_pod_spec(spec: &mut Value) {
     for volume in items_mut(spec, "volumes") {
         default_volume(volume);
     }
-    for field in ["overhead"] {
-        canonical_quantities(spec, field);
-    }
+    canonical_quantities(spec, "overhead");
 }
 
 /// The account has an old name too; both say the same.
@@ -91,7 +89,9 @@ fn pull_policy(image: &str) -> &'static str {
 }
 
 fn default_probe(probe: &mut Value) {
-    for (field, default) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+    for (field, default) in
+        [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+    {
         if int(probe, field).unwrap_or_default() == 0 {
             set(probe, field, default);
         }

@@ -95,7 +95,11 @@ fn affinity_faults(faults: &mut Faults, affinity: &Value, path: &str) {
         for (at, weighted) in list(pods, preferred).iter().enumerate() {
             let path = format!("{path}.{kind}.{preferred}[{at}]");
             weight_faults(faults, weighted, &path);
-            pod_term_faults(faults, weighted.get("podAffinityTerm").unwrap_or(&Value::Null), &format!("{path}.podAffinityTerm"));
+            pod_term_faults(
+                faults,
+                weighted.get("podAffinityTerm").unwrap_or(&Value::Null),
+                &format!("{path}.podAffinityTerm"),
+            );
         }
     }
 }

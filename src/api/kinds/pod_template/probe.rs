@@ -12,7 +12,8 @@ pub(super) fn probe_faults(faults: &mut Faults, container: &Value, path: &str) {
         let Some(probe) = get(container, kind) else { continue };
         let path = format!("{path}.{kind}");
         handler_faults(faults, probe, &path, &["exec", "httpGet", "tcpSocket", "grpc"]);
-        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+        {
             non_negative(faults, probe, &path, field);
         }
         if let Some(seconds) = int(probe, "terminationGracePeriodSeconds")
@@ -24,7 +25,11 @@ pub(super) fn probe_faults(faults: &mut Faults, container: &Value, path: &str) {
         if kind == "readinessProbe" {
             if is_set(probe, "terminationGracePeriodSeconds") {
                 let at = format!("{path}.terminationGracePeriodSeconds");
-                faults.push(FieldError::invalid(at, &probe["terminationGracePeriodSeconds"], "must not be set for readinessProbes"));
+                faults.push(FieldError::invalid(
+                    at,
+                    &probe["terminationGracePeriodSeconds"],
+                    "must not be set for readinessProbes",
+                ));
             }
         } else if let Some(threshold) = int(probe, "successThreshold")
             && threshold != 1
@@ -35,7 +40,12 @@ pub(super) fn probe_faults(faults: &mut Faults, container: &Value, path: &str) {
     let Some(lifecycle) = get(container, "lifecycle") else { return };
     for hook in ["postStart", "preStop"] {
         if let Some(handler) = get(lifecycle, hook) {
-            handler_faults(faults, handler, &format!("{path}.lifecycle.{hook}"), &["exec", "httpGet", "tcpSocket", "sleep"]);
+            handler_faults(
+                faults,
+                handler,
+                &format!("{path}.lifecycle.{hook}"),
+                &["exec", "httpGet", "tcpSocket", "sleep"],
+            );
         }
     }
 }

@@ -73,7 +73,11 @@ fn source_faults(faults: &mut Faults, source: &Value, kind: &str, path: &str) {
             let seconds = int(token, "expirationSeconds").unwrap_or_default();
             if seconds < 600 {
                 let at = format!("{path}.serviceAccountToken.expirationSeconds");
-                faults.push(FieldError::invalid(at, &json!(seconds), "may not specify a duration less than 10 minutes"));
+                faults.push(FieldError::invalid(
+                    at,
+                    &json!(seconds),
+                    "may not specify a duration less than 10 minutes",
+                ));
             }
         }
     }

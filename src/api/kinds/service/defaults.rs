@@ -55,7 +55,8 @@ fn addresses(spec: &mut Value) {
     } else if single.is_empty() && !first.is_empty() {
         set(spec, "clusterIP", first.as_str());
     }
-    let family = if text(spec, "clusterIP") != HEADLESS && text(spec, "clusterIP").contains(':') { "IPv6" } else { "IPv4" };
+    let family =
+        if text(spec, "clusterIP") != HEADLESS && text(spec, "clusterIP").contains(':') { "IPv6" } else { "IPv4" };
     default_to(spec, "ipFamilies", json!([family]));
     default_text(spec, "ipFamilyPolicy", "SingleStack");
 }

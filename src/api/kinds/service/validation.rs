@@ -9,7 +9,9 @@ use crate::FieldError;
 use crate::kinds::checks::{Faults, invalid_each, one_of, unique};
 use crate::kinds::fields::{get, int, is_set, list, text};
 use crate::meta::validate_labels;
-use crate::names::{dns_label_errors, dns_subdomain_errors, inclusive_range, ip_errors, port_name_errors, port_number_errors};
+use crate::names::{
+    dns_label_errors, dns_subdomain_errors, inclusive_range, ip_errors, port_name_errors, port_number_errors,
+};
 
 const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
@@ -35,7 +37,10 @@ pub(super) fn faults(object: &Value, old: Option<&Value>) -> Vec<FieldError> {
     one_of(&mut faults, spec, "spec", "type", TYPES, true);
     one_of(&mut faults, spec, "spec", "internalTrafficPolicy", POLICIES, false);
     one_of(&mut faults, spec, "spec", "externalTrafficPolicy", POLICIES, false);
-    if is_set(spec, "externalTrafficPolicy") && (kind == "ClusterIP" || kind == "ExternalName") && list(spec, "externalIPs").is_empty() {
+    if is_set(spec, "externalTrafficPolicy")
+        && (kind == "ClusterIP" || kind == "ExternalName")
+        && list(spec, "externalIPs").is_empty()
+    {
         let detail = "may only be set for externally-accessible services";
         faults.push(FieldError::invalid("spec.externalTrafficPolicy", &spec["externalTrafficPolicy"], detail));
     }

@@ -4,9 +4,9 @@
 //! reads as empty; the schema check has refused it before.
 
 mod parsed;
-mod validation;
 #[cfg(test)]
 mod tests;
+mod validation;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};

@@ -1,0 +1,73 @@
+//! Who asks: the seam that credentials are checked behind, and the credentials that are built in.
+
+mod certificate;
+mod tokens;
+
+use std::sync::Arc;
+
+use api::UserInfo;
+use async_trait::async_trait;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+pub use certificate::{ClientCertificate, PeerCertificate};
+pub use tokens::{StaticTokens, TokenFileError};
+
+/// What came with a request to prove who sent it. Nothing here can be put in by the body or by other headers.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// The token of `Authorization: Bearer …`.
+    pub bearer: Option<String>,
+    /// The client certificate that the TLS handshake verified.
+    pub certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// The credentials were meant for this authenticator and are wrong: the answer is 401 whatever others say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected;
+
+/// One way to prove an identity.
+///
+/// *Guarantee expected*: an answer of `Ok(None)` means "not mine", so that the next one is asked; identities must come
+/// out of the credentials alone.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// Who the credentials belong to.
+    ///
+    /// # Errors
+    /// [`Rejected`] when the credentials are of this authenticator's form and wrong.
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<UserInfo>, Rejected>;
+}
+
+impl Credentials {
+    /// Reads what a network request carries. A verified certificate is only what the listener left in the extensions.
+    pub(crate) fn of(headers: &HeaderMap, extensions: &http::Extensions) -> Self {
+        Self { bearer: bearer(headers), certificate: extensions.get::<Arc<PeerCertificate>>().cloned() }
+    }
+
+    /// A token alone, for TokenReview.
+    pub fn token(token: impl Into<String>) -> Self {
+        Self { bearer: Some(token.into()), certificate: None }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = text.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+}
+
+/// Asks one after the other. Nobody knows the credentials, or there are none: `None`.
+pub(crate) async fn authenticate(
+    authenticators: &[Arc<dyn Authenticator>],
+    credentials: &Credentials,
+) -> Result<Option<UserInfo>, Rejected> {
+    for authenticator in authenticators {
+        if let Some(user) = authenticator.authenticate(credentials).await? {
+            return Ok(Some(user));
+        }
+    }
+    // A token that nobody knows is wrong, not absent: anonymous access must not hide a typing error.
+    if credentials.bearer.is_some() { Err(Rejected) } else { Ok(None) }
+}

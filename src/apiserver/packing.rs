@@ -1,0 +1,87 @@
+//! gzip, both ways, and the limit on bodies.
+
+use std::io::{Read, Write};
+
+use api::Status;
+use axum::body::Body;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use http::HeaderMap;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::reply::{Payload, Reply};
+
+/// Packing less than this costs more than it saves.
+const WORTH_PACKING: usize = 128 * 1024;
+
+fn too_large(limit: usize) -> Status {
+    Status::too_large(format!("Request entity too large: limit is {limit}"))
+}
+
+/// Reads a body to its end, unpacks it when it was packed, and refuses it when it is larger than `limit` either way.
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Status> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large(limit));
+    }
+    let read = Limited::new(body, limit).collect().await;
+    let bytes = read.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            too_large(limit)
+        } else {
+            Status::bad_request(format!("the request body could not be read: {error}"))
+        }
+    })?;
+    let bytes = bytes.to_bytes();
+    match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
+        None | Some(b"" | b"identity") => Ok(bytes),
+        Some(b"gzip") => unpack(&bytes, limit),
+        Some(other) => Err(Status::unsupported_media_type(format!(
+            "the content encoding {:?} of the request body is not understood, use gzip or none",
+            String::from_utf8_lossy(other)
+        ))),
+    }
+}
+
+fn unpack(bytes: &[u8], limit: usize) -> Result<Bytes, Status> {
+    let mut unpacked = Vec::new();
+    MultiGzDecoder::new(bytes)
+        .take(limit as u64 + 1)
+        .read_to_end(&mut unpacked)
+        .map_err(|error| Status::bad_request(format!("the request body is no gzip: {error}")))?;
+    if unpacked.len() > limit { Err(too_large(limit)) } else { Ok(unpacked.into()) }
+}
+
+/// Packs a large answer for a client that asked for it.
+pub(crate) async fn pack(headers: &HeaderMap, mut reply: Reply) -> Reply {
+    let Payload::Whole(bytes) = &reply.payload else { return reply };
+    if bytes.len() <= WORTH_PACKING || !wants_gzip(headers) {
+        return reply;
+    }
+    let bytes = bytes.clone();
+    let packed = tokio::task::spawn_blocking(move || {
+        let mut packer = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
+        packer.write_all(&bytes).and_then(|()| packer.finish())
+    });
+    // Whatever goes wrong here, the unpacked answer is as right.
+    if let Ok(Ok(packed)) = packed.await {
+        reply.payload = Payload::Whole(packed.into());
+        reply.headers.push((CONTENT_ENCODING, http::HeaderValue::from_static("gzip")));
+        reply.headers.push((http::header::VARY, http::HeaderValue::from_static("Accept-Encoding")));
+    }
+    reply
+}
+
+fn wants_gzip(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
+        |clause| {
+            let mut parts = clause.split(';').map(str::trim);
+            let name = parts.next().unwrap_or_default();
+            let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            matches!(name, "gzip" | "*") && !refused
+        },
+    )
+}

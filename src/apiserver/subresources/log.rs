@@ -1,0 +1,203 @@
+//! `pods/NAME/log`.
+
+use api::{FieldError, Status, meta};
+use axum::body::Body;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::gateway::{ContainerAddress, LogOptions};
+use crate::query::Query;
+use crate::reply::Reply;
+use crate::server::Call;
+use crate::verbs::Target;
+
+const LISTS: [(&str, &str); 3] = [
+    ("containers", "containerStatuses"),
+    ("initContainers", "initContainerStatuses"),
+    ("ephemeralContainers", "ephemeralContainerStatuses"),
+];
+const MEDIA_TYPE: &str = "text/plain";
+
+pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> {
+    let options = options(&call.query)?;
+    let revision = objects::Revisions::default();
+    let found = call.server.objects.get(&target.kind, target.namespace(), target.name(), &revision).await?;
+    let pod = found.value();
+    let container = container(&pod, call.query.get("container"))?;
+    let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
+    if node.is_empty() {
+        // Nothing can have been written yet.
+        return Ok(Reply::bytes(200, MEDIA_TYPE, ""));
+    }
+    has_log(&pod, &container, options.previous)?;
+    let address = ContainerAddress {
+        namespace: meta::namespace(&pod).to_owned(),
+        pod: meta::name(&pod).to_owned(),
+        uid: meta::uid(&pod).to_owned(),
+        container,
+        node: node.to_owned(),
+    };
+    let gateway = call.server.gateway.read().clone();
+    let stream = gateway.logs(&address, &options).await?;
+    let stream = futures::StreamExt::take_until(stream, call.ending.clone().cancelled_owned());
+    Ok(Reply::stream(MEDIA_TYPE, Body::from_stream(stream)))
+}
+
+fn options(query: &Query) -> Result<LogOptions, Status> {
+    let mut errors = Vec::new();
+    let mut positive = |key: &str, least: i64| -> Result<Option<u64>, Status> {
+        let Some(number) = query.number::<i64>(key)? else { return Ok(None) };
+        if number < least {
+            let detail = if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
+            errors.push(FieldError::invalid(key, &json!(number), detail));
+        }
+        Ok(u64::try_from(number).ok())
+    };
+    let tail_lines = positive("tailLines", 0)?;
+    let limit_bytes = positive("limitBytes", 1)?;
+    let since_seconds = positive("sinceSeconds", 1)?;
+    let since_time = query.get("sinceTime").map(|text| {
+        let wrong = |error| Status::bad_request(format!("sinceTime {text:?} is no RFC 3339 time: {error}"));
+        text.parse::<Timestamp>().map_err(wrong)
+    });
+    let since_time = since_time.transpose()?;
+    if since_seconds.is_some() && since_time.is_some() {
+        errors.push(FieldError::forbidden("sinceSeconds", "at most one of sinceTime or sinceSeconds may be specified"));
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "PodLogOptions", "", &errors));
+    }
+    let ago = since_seconds.and_then(|seconds| {
+        let span = SignedDuration::from_secs(i64::try_from(seconds).ok()?);
+        Timestamp::now().checked_sub(span).ok()
+    });
+    Ok(LogOptions {
+        follow: query.flag("follow"),
+        previous: query.flag("previous"),
+        timestamps: query.flag("timestamps"),
+        since: since_time.or(ago),
+        tail_lines,
+        limit_bytes,
+    })
+}
+
+fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
+    let containers = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).into_iter().flatten();
+    containers.filter_map(|container| container.get("name").and_then(Value::as_str)).collect()
+}
+
+/// The container that is asked for, or the only one.
+fn container(pod: &Value, asked: Option<&str>) -> Result<String, Status> {
+    let pod_name = meta::name(pod);
+    let [plain, init, ephemeral] = LISTS.map(|(list, _)| names(pod, list));
+    if let Some(asked) = asked {
+        let known = [&plain, &init, &ephemeral].into_iter().any(|list| list.contains(&asked));
+        return if known {
+            Ok(asked.to_owned())
+        } else {
+            Err(Status::bad_request(format!("container {asked} is not valid for pod {pod_name}")))
+        };
+    }
+    if let ([only], [], []) = (plain.as_slice(), init.as_slice(), ephemeral.as_slice()) {
+        return Ok((*only).to_owned());
+    }
+    let mut message =
+        format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", plain.join(" "));
+    if !init.is_empty() {
+        message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
+    }
+    if !ephemeral.is_empty() {
+        message.push_str(&format!(" or one of the ephemeral containers: [{}]", ephemeral.join(" ")));
+    }
+    Err(Status::bad_request(message))
+}
+
+/// Whether the container has run, as its status tells.
+fn has_log(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
+    let name = meta::name(pod);
+    let status = LISTS.iter().find_map(|(_, list)| {
+        let statuses = pod.pointer(&format!("/status/{list}")).and_then(Value::as_array)?;
+        statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(container))
+    });
+    let refused = |text: String| Err(Status::bad_request(text));
+    let Some(status) = status else {
+        return refused(format!("container {container:?} in pod {name:?} is not available"));
+    };
+    let has = |path: &str| status.pointer(path).is_some_and(Value::is_object);
+    let ran_before = has("/lastState/terminated");
+    if previous {
+        return if ran_before {
+            Ok(())
+        } else {
+            refused(format!("previous terminated container {container:?} in pod {name:?} not found"))
+        };
+    }
+    if ran_before || has("/state/running") || has("/state/terminated") {
+        return Ok(());
+    }
+    let why = match status.pointer("/state/waiting/reason").and_then(Value::as_str) {
+        Some("ErrImagePull") => ": image can't be pulled".to_owned(),
+        Some("ImagePullBackOff") => ": trying and failing to pull image".to_owned(),
+        Some(reason) if !reason.is_empty() => format!(": {reason}"),
+        _ => " - no logs yet".to_owned(),
+    };
+    refused(format!("container {container:?} in pod {name:?} is waiting to start{why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_container_is_chosen_as_kubernetes_does() {
+        let one = json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "a" }] } });
+        let two = json!({
+            "metadata": { "name": "p" },
+            "spec": { "containers": [{ "name": "a" }, { "name": "b" }], "initContainers": [{ "name": "i" }] },
+        });
+        for (pod, asked, wanted) in [
+            (&one, None, "a"),
+            (&one, Some("a"), "a"),
+            (&one, Some("x"), "container x is not valid for pod p"),
+            (&two, Some("i"), "i"),
+            (
+                &two,
+                None,
+                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
+            ),
+        ] {
+            let found = container(pod, asked).unwrap_or_else(|status| status.message);
+            assert_eq!(found, wanted);
+        }
+    }
+
+    #[test]
+    fn what_has_not_run_has_no_log() {
+        let pod = |state: Value, last: Value| {
+            json!({
+                "metadata": { "name": "p" },
+                "status": { "containerStatuses": [{ "name": "c", "state": state, "lastState": last }] },
+            })
+        };
+        let ran = json!({ "terminated": { "exitCode": 1 } });
+        let waiting = |reason: &str| json!({ "waiting": { "reason": reason } });
+        for (state, last, previous, wanted) in [
+            (json!({ "running": {} }), json!({}), false, ""),
+            (waiting("CrashLoopBackOff"), ran.clone(), false, ""),
+            (waiting("ContainerCreating"), json!({}), false, "container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
+            (
+                waiting("ImagePullBackOff"),
+                json!({}),
+                false,
+                "container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image",
+            ),
+            (json!({ "running": {} }), json!({}), true, "previous terminated container \"c\" in pod \"p\" not found"),
+            (json!({ "running": {} }), ran, true, ""),
+        ] {
+            let found = has_log(&pod(state, last), "c", previous).err().map_or(String::new(), |status| status.message);
+            assert_eq!(found, wanted);
+        }
+        let message = has_log(&json!({ "metadata": { "name": "p" } }), "c", false).unwrap_err().message;
+        assert_eq!(message, "container \"c\" in pod \"p\" is not available");
+    }
+}

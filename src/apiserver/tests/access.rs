@@ -1,0 +1,177 @@
+//! Who is let in, who may do what, and how much at once.
+
+use std::sync::Arc;
+
+use api::{AccessRequest, UserInfo};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::harness::{cluster, cluster_with, read, request};
+use crate::authentication::{ClientCertificate, PeerCertificate, StaticTokens};
+use crate::{Authorizer, Config, Decision, HealthCheck, Limits};
+
+fn with_tokens() -> Config {
+    let tokens = "root,admin,1,system:masters\nuser,jane,2,\"dev,ops\"\n";
+    let tokens = StaticTokens::parse(tokens, "tokens").unwrap();
+    Config { authenticators: vec![Arc::new(ClientCertificate), Arc::new(tokens)], ..Config::default() }
+}
+
+#[tokio::test]
+async fn credentials_decide_what_is_answered() {
+    let cluster = cluster_with(with_tokens()).await;
+    let root = ("authorization", "Bearer root");
+    let jane = ("authorization", "Bearer user");
+    let wrong = ("authorization", "Bearer nonsense");
+    let none: &[(&str, &str)] = &[];
+    for (path, headers, wanted) in [
+        ("/healthz", none, "200"),
+        ("/livez/ping", none, "200"),
+        ("/readyz?verbose", none, "200"),
+        ("/version", none, "200"),
+        ("/version/", none, "200"),
+        ("/api", none, "401 Unauthorized Unauthorized"),
+        ("/api/v1/pods", none, "401 Unauthorized Unauthorized"),
+        ("/metrics", none, "401"),
+        ("/nothing", none, "401"),
+        ("/healthz", &[wrong], "401"),
+        ("/api/v1/pods", &[wrong], "401"),
+        ("/api/v1/pods", &[root], "200"),
+        ("/nothing", &[root], "404"),
+        (
+            "/api/v1/pods",
+            &[jane],
+            "403 Forbidden pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" at the cluster scope",
+        ),
+        (
+            "/apis/apps/v1/namespaces/a/deployments/b/scale",
+            &[jane],
+            "403 Forbidden deployments.apps \"b\" is forbidden: User \"jane\" cannot get resource \"deployments/scale\" in API group \"apps\" in the namespace \"a\"",
+        ),
+        ("/metrics", &[jane], "403 Forbidden forbidden: User \"jane\" cannot get path \"/metrics\""),
+    ] {
+        let answer = cluster.knock("GET", path, headers, "").await;
+        let found = if answer.code == 200 { "200".to_owned() } else { answer.refusal() };
+        assert!(found.starts_with(wanted), "{path} {headers:?}: {found}");
+    }
+    let headers = [root, ("impersonate-user", "jane")];
+    assert_eq!(cluster.knock("GET", "/api/v1/pods", &headers, "").await.code, 403);
+    assert_eq!(cluster.knock("POST", "/healthz", &[], "").await.code, 401);
+}
+
+#[tokio::test]
+async fn a_verified_certificate_is_an_identity() {
+    let cluster = cluster().await;
+    for (groups, wanted) in [(vec![UserInfo::MASTERS.to_owned()], 200), (vec![], 403)] {
+        let mut asked = request("GET", "/api/v1/nodes", &[], "");
+        asked.extensions_mut().insert(Arc::new(PeerCertificate { user: "someone".into(), groups }));
+        assert_eq!(read(cluster.server.router().oneshot(asked).await.unwrap()).await.code, wanted);
+    }
+    let mut asked = request("GET", "/api/v1/nodes", &[], "");
+    asked.extensions_mut().insert(UserInfo::new("admin", [UserInfo::MASTERS]));
+    assert_eq!(read(cluster.server.router().oneshot(asked).await.unwrap()).await.code, 401);
+}
+
+async fn review(cluster: &super::harness::Cluster, token: &str, group: &str, plural: &str, spec: Value) -> Value {
+    let header = format!("Bearer {token}");
+    let headers = [("authorization", header.as_str()), ("content-type", "application/json")];
+    let path = format!("/apis/{group}/v1/{plural}");
+    let answer = cluster.knock("POST", &path, &headers, json!({ "spec": spec }).to_string()).await;
+    assert_eq!(answer.code, 201, "{path}: {}", answer.text());
+    answer.json()["status"].clone()
+}
+
+#[tokio::test]
+async fn reviews_ask_the_same_authorizer() {
+    let cluster = cluster_with(with_tokens()).await;
+    let pods = json!({ "resourceAttributes": { "verb": "list", "resource": "pods", "namespace": "default" } });
+    let authorization = "authorization.k8s.io";
+    for (token, wanted) in [("root", true), ("user", false)] {
+        let status = review(&cluster, token, authorization, "selfsubjectaccessreviews", pods.clone()).await;
+        assert_eq!(status["allowed"], wanted, "{token}");
+    }
+    let about = json!({ "user": "someone", "groups": ["system:masters"], "nonResourceAttributes": { "verb": "get", "path": "/metrics" } });
+    assert_eq!(review(&cluster, "root", authorization, "subjectaccessreviews", about).await["allowed"], true);
+    let mut local = pods.clone();
+    local["user"] = json!("jane");
+    let path = "namespaces/default/localsubjectaccessreviews";
+    assert_eq!(review(&cluster, "root", authorization, path, local).await["allowed"], false);
+    let rules = review(&cluster, "root", authorization, "selfsubjectrulesreviews", json!({ "namespace": "a" })).await;
+    assert_eq!(rules["resourceRules"][0]["verbs"], json!(["*"]));
+    let who = review(&cluster, "user", "authentication.k8s.io", "selfsubjectreviews", json!({})).await;
+    assert_eq!(who["userInfo"]["username"], "jane");
+    assert_eq!(who["userInfo"]["groups"], json!(["dev", "ops", "system:authenticated"]));
+    let token = review(&cluster, "root", "authentication.k8s.io", "tokenreviews", json!({ "token": "user" })).await;
+    assert_eq!((&token["authenticated"], &token["user"]["username"]), (&json!(true), &json!("jane")));
+    let token = review(&cluster, "root", "authentication.k8s.io", "tokenreviews", json!({ "token": "x" })).await;
+    assert!(token.get("authenticated").is_none());
+    let headers = [("content-type", "application/json")];
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    assert_eq!(cluster.ask("POST", path, &headers, r#"{"spec":{}}"#).await.code, 422);
+    assert_eq!(cluster.get(path).await.code, 405);
+}
+
+/// Panics when asked about secrets, waits for ever when asked about nodes.
+struct Odd;
+
+#[async_trait]
+impl Authorizer for Odd {
+    async fn authorize(&self, request: &AccessRequest) -> Decision {
+        match request.resource.as_str() {
+            "secrets" => panic!("as the test wants it"),
+            "nodes" => std::future::pending().await,
+            _ => Decision::Allow(String::new()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_request_only() {
+    let cluster = cluster_with(Config { authorizer: Arc::new(Odd), ..with_tokens() }).await;
+    let refused = cluster.get("/api/v1/secrets").await.refusal();
+    assert!(refused.starts_with("500 InternalError Internal error occurred:"), "{refused}");
+    assert_eq!(cluster.get("/api/v1/pods").await.code, 200);
+}
+
+#[tokio::test]
+async fn too_many_at_once_are_sent_away() {
+    let limits = Limits { reading: 1, ..Limits::default() };
+    let cluster = cluster_with(Config { authorizer: Arc::new(Odd), limits, ..with_tokens() }).await;
+    let jane = [("authorization", "Bearer user")];
+    let stuck = cluster.server.router().oneshot(request("GET", "/api/v1/nodes", &jane, ""));
+    let mut stuck = Box::pin(stuck);
+    assert!(futures::poll!(&mut stuck).is_pending());
+    let refused = cluster.knock("GET", "/api/v1/pods", &jane, "").await;
+    assert!(refused.refusal().starts_with("429 TooManyRequests"), "{}", refused.text());
+    assert_eq!(refused.header("retry-after"), "1");
+    // Changes have seats of their own, and the administrator gets in always.
+    let headers = [jane[0], ("content-type", "application/json")];
+    let body = r#"{"metadata":{"name":"x"}}"#;
+    assert_eq!(cluster.knock("POST", "/api/v1/namespaces", &headers, body).await.code, 201);
+    assert_eq!(cluster.get("/api/v1/pods").await.code, 200);
+    drop(stuck);
+    assert_eq!(cluster.knock("GET", "/api/v1/pods", &jane, "").await.code, 200);
+}
+
+#[tokio::test]
+async fn checks_may_be_added_later() {
+    let cluster = cluster().await;
+    cluster.server.add_check(HealthCheck::ready("roles", || Err("not up".to_owned())));
+    let ready = cluster.knock("GET", "/readyz", &[], "").await;
+    assert_eq!(ready.code, 500);
+    assert!(ready.text().contains("[-]roles failed: reason withheld"), "{}", ready.text());
+    assert_eq!(cluster.knock("GET", "/livez", &[], "").await.text(), "ok");
+}
+
+#[tokio::test]
+async fn the_registry_stands_behind_the_same_door() {
+    let who = |user: axum::Extension<UserInfo>| async move { user.0.name };
+    let images = axum::Router::new().route("/v2/", axum::routing::get(who));
+    let cluster = cluster_with(Config { images: Some(images), ..with_tokens() }).await;
+    for (token, wanted) in [("Bearer root", 200), ("Bearer user", 403), ("Bearer x", 401)] {
+        let answer = cluster.knock("GET", "/v2/", &[("authorization", token)], "").await;
+        assert_eq!(answer.code, wanted, "{token}");
+        assert!(wanted != 200 || answer.text() == "admin");
+    }
+    assert_eq!(cluster.knock("GET", "/v2/", &[], "").await.code, 401);
+}

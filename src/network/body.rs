@@ -30,7 +30,8 @@ pub fn full(bytes: impl Into<Bytes>) -> Body {
     UnsyncBoxBody::new(http_body_util::Full::new(bytes.into()).map_err(|never| match never {}))
 }
 
-/// A body of nothing.
+/// A body of nothing. It allocates nothing either.
 pub fn empty() -> Body {
-    full(Bytes::new())
+    use http_body_util::BodyExt;
+    UnsyncBoxBody::new(http_body_util::Empty::new().map_err(|never| match never {}))
 }

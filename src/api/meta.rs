@@ -171,10 +171,18 @@ pub fn carry_over(object: &mut Value, old: &Value) {
             put(map, field, was.get(field));
         }
     }
+    // The same moment in other words (`+00:00` for `Z`) is no change.
+    if creation_time_of(map) == creation_time_of(&was) {
+        put(map, "creationTimestamp", was.get("creationTimestamp"));
+    }
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
         put(map, field, was.get(field));
     }
     map.remove("selfLink");
+}
+
+fn creation_time_of(metadata: &Map<String, Value>) -> Option<Timestamp> {
+    time(metadata.get("creationTimestamp"))
 }
 
 fn put(map: &mut Map<String, Value>, field: &str, value: Option<&Value>) {

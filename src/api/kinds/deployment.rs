@@ -87,6 +87,9 @@ impl Behaviour for Deployment {
         }
         faults
     }
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        pod_template::template_warnings(object)
+    }
     fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
         let mut faults = Faults::new();
         let Some(status) = get(object, "status") else { return faults };

@@ -71,6 +71,9 @@ impl Behaviour for Endpoints {
         }
         faults
     }
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+    }
     fn has_generation(&self) -> bool {
         false
     }

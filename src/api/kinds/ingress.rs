@@ -50,6 +50,12 @@ pub fn kind() -> Kind {
 struct Ingress;
 
 impl Behaviour for Ingress {
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let annotated = meta::annotation(object, CLASS_ANNOTATION).is_some();
+        let sentence =
+            format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead");
+        annotated.then_some(sentence).into_iter().collect()
+    }
     fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut faults = Faults::new();
         let Some(spec) = get(object, "spec") else {

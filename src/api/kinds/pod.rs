@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::checks::Faults;
 use super::fields::{default_text, default_to, flag, get, int, keep, list, object_at, set, text, text_at};
-use super::pod_template::{default_pod_spec, pod_spec_faults, requests_from_limits};
+use super::pod_template::{default_pod_spec, pod_spec_faults, pod_spec_warnings, requests_from_limits};
 use super::row::{PROXY_VERBS, row};
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
@@ -109,6 +109,10 @@ impl Behaviour for Pod {
         faults
     }
 
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        pod_spec_warnings(object.get("spec").unwrap_or(&Value::Null), "spec")
+    }
+
     fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
         let at = |pointer: &str| text_at(object, pointer).to_owned();
         let host_network = object.get("spec").is_some_and(|spec| flag(spec, "hostNetwork"));
@@ -147,6 +151,7 @@ impl Behaviour for Pod {
             return Some(0);
         }
         let spec = object.get("spec").unwrap_or(&Value::Null);
-        Some(int(spec, "terminationGracePeriodSeconds").unwrap_or(GRACE_SECONDS).max(0))
+        let seconds = int(spec, "terminationGracePeriodSeconds").unwrap_or(GRACE_SECONDS);
+        Some(if seconds < 0 { 1 } else { seconds })
     }
 }

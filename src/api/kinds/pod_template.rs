@@ -8,6 +8,7 @@ mod probe;
 mod resources;
 mod spec;
 mod volumes;
+mod warnings;
 
 use serde_json::{Value, json};
 
@@ -20,6 +21,7 @@ use crate::selector::{LabelSelector, validate_label_selector};
 pub(crate) use defaults::requests_from_limits;
 pub use defaults::{canonical_quantities, default_pod_spec};
 pub use spec::pod_spec_faults;
+pub use warnings::pod_spec_warnings;
 
 /// The lists of a pod spec that hold containers.
 pub(crate) const CONTAINER_LISTS: &[&str] = &["initContainers", "containers", "ephemeralContainers"];
@@ -30,6 +32,12 @@ pub fn default_template(spec: &mut Value) {
     if let Some(pod) = object_at(template, "spec") {
         default_pod_spec(pod);
     }
+}
+
+/// Warnings about the template in a workload's `spec`.
+pub fn template_warnings(object: &Value) -> Vec<String> {
+    let pod = object.pointer("/spec/template/spec");
+    pod.map(|pod| pod_spec_warnings(pod, "spec.template.spec")).unwrap_or_default()
 }
 
 /// What is wrong with the selector in a workload's `spec`.

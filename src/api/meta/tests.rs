@@ -142,6 +142,10 @@ fn what_a_client_leaves_out_is_carried_over() {
     let mut new = json!({"metadata": {"name": "a", "generation": 9, "selfLink": "/x"}});
     carry_over(&mut new, &old);
     assert_eq!(new, old);
+    let old = json!({"metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00Z"}});
+    let mut new = json!({"metadata": {"name": "a", "creationTimestamp": "2026-01-01T00:00:00.000+00:00"}});
+    carry_over(&mut new, &old);
+    assert_eq!(new, old);
 }
 
 #[test]

@@ -28,6 +28,10 @@ pub fn default_pod_spec(spec: &mut Value) {
         default_volume(volume);
     }
     canonical_quantities(spec, "overhead");
+    if let Some(resources) = spec.get_mut("resources") {
+        canonical_quantities(resources, "limits");
+        canonical_quantities(resources, "requests");
+    }
 }
 
 /// The account has an old name too; both say the same.

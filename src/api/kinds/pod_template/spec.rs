@@ -42,12 +42,6 @@ pub fn pod_spec_faults(faults: &mut Faults, spec: &Value, path: &str) {
         let detail = inclusive_range(1, i64::from(i32::MAX));
         faults.push(FieldError::invalid(format!("{path}.activeDeadlineSeconds"), &json!(seconds), &detail));
     }
-    if let Some(seconds) = int(spec, "terminationGracePeriodSeconds")
-        && seconds < 0
-    {
-        let at = format!("{path}.terminationGracePeriodSeconds");
-        faults.push(FieldError::invalid(at, &json!(seconds), "must be greater than or equal to 0"));
-    }
     for (at, alias) in list(spec, "hostAliases").iter().enumerate() {
         let at = format!("{path}.hostAliases[{at}]");
         invalid_each(faults, &format!("{at}.ip"), text(alias, "ip"), ip_errors(text(alias, "ip")));

@@ -309,6 +309,31 @@ fn bad_pods_are_told_what_is_wrong() {
 }
 
 #[test]
+fn likely_mistakes_are_warned_of() {
+    let mut pod = pod();
+    assert_eq!(find("pods").behaviour.warnings(&pod), Vec::<String>::new());
+    pod["spec"]["containers"][0]["env"][1]["name"] = json!("A");
+    pod["spec"]["containers"][0]["resources"]["limits"]["memory"] = json!("100m");
+    pod["spec"]["terminationGracePeriodSeconds"] = json!(-1);
+    let expected = |path: &str| {
+        [
+            format!(
+                "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+            ),
+            format!(
+                "{path}.containers[0].env[1]: hides previous definition of \"A\", which may be dropped when using apply"
+            ),
+            format!(
+                "{path}.containers[0].resources.limits[memory]: fractional byte value \"100m\" is invalid, must be an integer"
+            ),
+        ]
+    };
+    assert_eq!(find("pods").behaviour.warnings(&pod), expected("spec"));
+    let workload = json!({"spec": {"template": pod}});
+    assert_eq!(find("apps/deployments").behaviour.warnings(&workload), expected("spec.template.spec"));
+}
+
+#[test]
 fn next_to_nothing_of_a_pod_may_change() {
     let old = created("pods", pod());
     let rows: &[(&str, Value, &[&str])] = &[

@@ -4,15 +4,17 @@
 //!
 //! *Does not know*: Kubernetes, JSON, or what a key means.
 //!
-//! *Entry point*: [`Store`], the contract that every backend keeps; [`Memory`] and `Embedded` are two of them.
+//! *Entry point*: [`Store`], the contract that every backend keeps; [`Memory`] and [`Embedded`] are two of them.
 
 #![forbid(unsafe_code)]
 
 pub mod contract;
+mod embedded;
 mod history;
 mod memory;
 
 pub use contract::{
     Check, CommitError, Entry, Event, EventStream, ListError, OpenError, Page, Revision, SharedStore, Store, Txn,
 };
+pub use embedded::{Embedded, RestoreError, Restored, restore};
 pub use memory::Memory;

@@ -27,15 +27,6 @@ const CORE_INSTANCES_PER_SLOT: u32 = 16;
 /// See [`CORE_INSTANCES_PER_SLOT`].
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
 
-/// How instances get their memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Allocation {
-    /// Mapped for each instance: for what lives long.
-    OnDemand,
-    /// From prepared slots: for what lives as long as a request.
-    Pool,
-}
-
 /// One engine with everything that guests import linked.
 pub(crate) struct Host {
     pub engine: Engine,
@@ -74,11 +65,9 @@ impl Engines {
         self.pool[usize::from(form.fuel)].get_or_init(|| self.make_pool(form)).clone()
     }
 
-    pub fn get(&self, form: Form, allocation: Allocation) -> Result<Arc<Host>, String> {
-        match allocation {
-            Allocation::OnDemand => self.on_demand(form),
-            Allocation::Pool => self.pool(form).map_or_else(|| self.on_demand(form), Ok),
-        }
+    /// The engine for what lives as long as a request.
+    pub fn pool_or_on_demand(&self, form: Form) -> Result<Arc<Host>, String> {
+        self.pool(form).map_or_else(|| self.on_demand(form), Ok)
     }
 
     fn make_pool(&self, form: Form) -> Option<Arc<Host>> {
@@ -171,13 +160,13 @@ mod tests {
     #[test]
     fn both_allocations_of_a_form_share_artifacts_and_forms_do_not() {
         let engines = Engines::new(64, 1, Arc::new(Ticker::start()));
-        let key = |form, allocation| {
-            compatibility_key(&engines.get(form, allocation).unwrap_or_else(|error| panic!("{error}")).engine)
-        };
-        let (plain, fuel) = (Form { fuel: false }, Form { fuel: true });
-        assert!(engines.pool(plain).is_some());
-        assert_eq!(key(plain, Allocation::OnDemand), key(plain, Allocation::Pool));
-        assert_eq!(key(fuel, Allocation::OnDemand), key(fuel, Allocation::Pool));
-        assert_ne!(key(plain, Allocation::OnDemand), key(fuel, Allocation::OnDemand));
+        let forms = [Form { fuel: false }, Form { fuel: true }];
+        let keys = forms.map(|form| {
+            let key = engines.key(form).unwrap_or_else(|error| panic!("{error}"));
+            let pool = engines.pool(form).map(|host| compatibility_key(&host.engine));
+            assert_eq!(pool.as_deref(), Some(key.as_str()));
+            key
+        });
+        assert_ne!(keys[0], keys[1]);
     }
 }

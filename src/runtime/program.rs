@@ -9,7 +9,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre};
 use world::{CommandPre, ProxyPre};
 
-use crate::engine::{Allocation, Engines, Host, TABLES_PER_SLOT};
+use crate::engine::{Engines, Host, TABLES_PER_SLOT};
 use crate::guest::Guest;
 use crate::spec::{Form, Kind};
 
@@ -149,7 +149,7 @@ impl Program {
 
 impl ProgramInner {
     pub fn load(engines: &Arc<Engines>, path: &Path, form: Form) -> Result<Self, LoadError> {
-        let pool = engines.get(form, Allocation::Pool).map_err(LoadError::Engine)?;
+        let pool = engines.pool_or_on_demand(form).map_err(LoadError::Engine)?;
         // A component that is too big for the pool's slots loads where there are none.
         let pooled = deserialize(&pool.engine, path).map(|component| (Arc::clone(&pool), component));
         let (host, component) = match pooled {

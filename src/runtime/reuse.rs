@@ -43,6 +43,11 @@ impl Instance {
         self.proxy.is_some()
     }
 
+    /// This request was its last.
+    pub fn retire(&mut self) {
+        self.served = REQUESTS_MAX;
+    }
+
     /// Has the component answer one request.
     pub async fn handle(
         &mut self,

@@ -13,6 +13,7 @@ use network::{CallError, Connection, HttpEndpoint, HttpRequest, HttpResponse};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use wasmtime::Store;
+use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
 use world::ProxyPre;
 use world::http::types::Scheme;
@@ -256,7 +257,7 @@ impl Inner {
         let server = Arc::clone(self);
         let future = Box::pin(async move {
             let outcome = live.instance.handle(&server.maker.pre, request, out).await;
-            let verdict = server.judge(outcome, &live.instance);
+            let verdict = server.judge(outcome, &mut live.instance);
             let Live { instance, place } = live;
             match (&verdict, &server.idle) {
                 (Ok(()), Some(idle)) if !server.container.has_ended() => idle.put(instance),
@@ -285,11 +286,16 @@ impl Inner {
     }
 
     /// What came of a request, with its consequences for the container.
-    fn judge(&self, outcome: wasmtime::Result<()>, instance: &Instance) -> Verdict {
+    fn judge(&self, outcome: wasmtime::Result<()>, instance: &mut Instance) -> Verdict {
         let error = match outcome {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
+        if let Some(I32Exit(0)) = error.downcast_ref::<I32Exit>() {
+            // How Go's programs return. The instance cannot be entered again.
+            instance.retire();
+            return Ok(());
+        }
         // Before anything else: the store goes next, and with it the channels that the response's body is read from.
         instance.meter.set_failed();
         let memory = &instance.store.data().memory;

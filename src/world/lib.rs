@@ -94,6 +94,14 @@ mod tests {
     }
 
     #[test]
+    fn the_worlds_are_written_in_wit() {
+        for (name, text) in WIT {
+            let parsed = wit_parser::UnresolvedPackageGroup::parse(name, text);
+            assert!(parsed.is_ok(), "{name}: {:?}", parsed.err());
+        }
+    }
+
+    #[test]
     fn every_offered_interface_stands_in_a_world_for_authors() {
         let text: String = WIT.iter().map(|(_, text)| *text).collect();
         for interface in OFFERED {

@@ -1,6 +1,5 @@
 //! Limits: what a bad neighbour may and may not do.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use network::{CallError, Connection, HttpEndpoint};
@@ -178,6 +177,22 @@ async fn a_pool_that_finds_no_room_is_done_without() {
     let runtime = crate::Runtime::new(config);
     let server = serve(&runtime, "hello", ServeSpec::default());
     assert!(get_text(&server, "/").await.starts_with("Hello"));
-    let metrics = Arc::new(server.stats());
-    assert_eq!(metrics.requests, 1);
+}
+
+#[tokio::test]
+async fn what_happens_is_counted_for_the_whole_process() {
+    let metrics = base::metrics::Metrics::default();
+    let runtime = crate::Runtime::new(crate::Config::new(tokio::runtime::Handle::current(), metrics.clone()));
+    let server = serve(&runtime, "chaos", ServeSpec::default());
+    get_text(&server, "/").await;
+    get_text(&server, "/spin?ms=5").await;
+    assert!(get(&server, "/trap").await.is_err());
+    for line in [
+        "coracle_runtime_requests_total 3",
+        "coracle_runtime_moved_total 1",
+        "coracle_runtime_failures_total{reason=\"trap\"} 1",
+        "coracle_runtime_instances 0",
+    ] {
+        eventually(line, || metrics.encode().lines().any(|found| found == line)).await;
+    }
 }

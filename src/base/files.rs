@@ -35,6 +35,12 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// Makes a folder that only this user may look into (0700 where modes exist), and its parents.
+pub fn private_folder(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)?;
+    crate::os::make_private(path)
+}
+
 /// Why a folder could not be taken.
 #[derive(Debug, Error)]
 pub enum ClaimError {

@@ -53,6 +53,19 @@ pub(crate) fn make_shared(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets nobody else look into a folder.
+#[cfg(unix)]
+pub(crate) fn make_private(folder: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
+/// Lets nobody else look into a folder: a user's own folders are private there already.
+#[cfg(not(unix))]
+pub(crate) fn make_private(_folder: &std::path::Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// Whether an error says that there is no room left on the disk.
 pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(

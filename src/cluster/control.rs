@@ -1,0 +1,115 @@
+//! The api role: store, objects, API server, certificates, and what every cluster has from the start.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use apiserver::authentication::{ClientCertificate, StaticTokens};
+use apiserver::certificates::Authority;
+use apiserver::{ApiServer, Authenticator};
+use base::Tasks;
+use base::metrics::Metrics;
+use images::ImageStore;
+use objects::Objects;
+use store::{SharedStore, Store};
+
+use crate::config::Config;
+use crate::paths::Paths;
+use crate::running::StartError;
+use crate::{bootstrap, identity, kubeconfig};
+
+/// The API of this process.
+pub(crate) struct Control {
+    pub server: ApiServer,
+    pub store: SharedStore,
+    pub address: SocketAddr,
+    pub kubeconfig: PathBuf,
+    pub ca_certificate: String,
+}
+
+/// Starts the API and answers once it serves and every cluster's objects exist. `endpoint` is where it is to be reached
+/// on the pod network.
+pub(crate) async fn start(
+    config: &Config,
+    paths: &Paths,
+    images: &ImageStore,
+    endpoint: SocketAddr,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> Result<Control, StartError> {
+    // Before anything is written: a port that is taken is the most likely failure.
+    let listener = listen(config.api_listen)?;
+    let address = listener.local_addr().map_err(|source| listen_error(config.api_listen, source))?;
+    let authority = Authority::load_or_create(&paths.pki())?;
+    let authenticators = authenticators(config)?;
+
+    let store = open_store(config, paths).await?;
+    let objects = Objects::open(Arc::clone(&store), api::kinds::builtin(), objects::Config::default(), tasks).await?;
+    apiserver::admission::install(&objects);
+    let server = ApiServer::new(
+        objects,
+        apiserver::Config {
+            authenticators,
+            images: Some(images::router(images.clone())),
+            metrics: metrics.clone(),
+            ..apiserver::Config::default()
+        },
+    );
+
+    let tls = authority.server_tls(&authority.server_certificate(&names(config, address))?)?;
+    let serving = server.clone();
+    let own = tasks.clone();
+    tasks.service("api listener", async move {
+        if let Err(error) = serving.serve(listener, tls, &own).await {
+            tracing::error!(%error, "the API listener failed");
+        }
+    });
+    let client = client::in_process(server.in_process(identity::bootstrap()), "default");
+    bootstrap::run(&client, endpoint).await?;
+
+    let path = config.kubeconfig.clone().unwrap_or_else(|| paths.kubeconfig());
+    let admin = authority.admin_certificate()?;
+    kubeconfig::write(&path, address, &authority, &admin)
+        .map_err(|source| StartError::Kubeconfig { path: path.clone(), source })?;
+    let ca_certificate = authority.certificate_pem().to_owned();
+    Ok(Control { server, store, address, kubeconfig: path, ca_certificate })
+}
+
+async fn open_store(config: &Config, paths: &Paths) -> Result<SharedStore, StartError> {
+    if config.data_dir.is_none() {
+        return Ok(Arc::new(store::Memory::new()));
+    }
+    let folder = paths.store();
+    let opened = tokio::task::spawn_blocking(move || store::Embedded::open(&folder)).await;
+    let embedded: Arc<dyn Store> = match opened {
+        Ok(opened) => Arc::new(opened?),
+        Err(error) => return Err(StartError::Panicked(error.to_string())),
+    };
+    Ok(embedded)
+}
+
+fn authenticators(config: &Config) -> Result<Vec<Arc<dyn Authenticator>>, StartError> {
+    let mut found: Vec<Arc<dyn Authenticator>> = vec![Arc::new(ClientCertificate)];
+    if let Some(path) = &config.token_auth_file {
+        found.push(Arc::new(StaticTokens::load(path)?));
+    }
+    Ok(found)
+}
+
+/// What the server's certificate is for, beyond what every one is for.
+fn names(config: &Config, address: SocketAddr) -> Vec<String> {
+    let mut names = config.tls_san.clone();
+    if !address.ip().is_unspecified() {
+        names.push(address.ip().to_string());
+    }
+    names
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| listen_error(address, source))
+}
+
+fn listen_error(address: SocketAddr, source: io::Error) -> StartError {
+    StartError::ApiListen { address, source }
+}

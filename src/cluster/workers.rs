@@ -1,0 +1,151 @@
+//! Every role but the api: clients of an API that may be here or on another machine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Tasks;
+use base::metrics::Metrics;
+use client::informers::Informers;
+use controllers::Selection;
+use images::{Artifacts, ImageStore};
+use network::{DataThreads, PodNetwork};
+use node::Node;
+use runtime::Runtime;
+
+use crate::config::Config;
+use crate::control::Control;
+use crate::gateway::LocalNode;
+use crate::identity::{self, Upstream};
+use crate::paths::Paths;
+use crate::roles::Role;
+use crate::running::StartError;
+use crate::sandbox::WasmSandbox;
+use crate::capacity;
+
+/// What the roles are made of.
+pub(crate) struct Parts<'a> {
+    pub config: &'a Config,
+    pub paths: &'a Paths,
+    pub upstream: &'a Upstream,
+    pub images: ImageStore,
+    pub network: PodNetwork,
+    pub metrics: Metrics,
+}
+
+/// The roles that run here.
+pub(crate) struct Workers {
+    node: Option<Node>,
+    ingress: Option<proxy::Running>,
+    services: Option<proxy::Ready>,
+    threads: Option<DataThreads>,
+}
+
+impl Workers {
+    /// Starts the roles that `parts.config` names.
+    pub async fn start(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<Self, StartError> {
+        let roles = &parts.config.roles;
+        let mut workers = Self { node: None, ingress: None, services: None, threads: None };
+        if roles.has(Role::Controllers) {
+            start_controllers(&parts, control, tasks)?;
+        }
+        if roles.has(Role::Scheduler) {
+            let client = parts.upstream.client(identity::scheduler());
+            let informers = Informers::new(client.clone(), tasks);
+            scheduler::start(client, &informers, &parts.metrics, tasks);
+        }
+        if roles.has(Role::Node) || roles.has(Role::Ingress) {
+            let informers = Informers::new(parts.upstream.client(identity::proxy()), tasks);
+            workers.services = Some(proxy::services::keep(&informers, &parts.network, tasks));
+            if roles.has(Role::Ingress) {
+                let threads = DataThreads::per_core().map_err(StartError::Threads)?;
+                workers.ingress = Some(start_ingress(&parts, &informers, threads.clone(), tasks).await?);
+                workers.threads = Some(threads);
+            }
+        }
+        if roles.has(Role::Node) {
+            workers.node = Some(start_node(parts, control, tasks).await?);
+        }
+        Ok(workers)
+    }
+
+    /// Waits until every role does its work.
+    pub async fn ready(&self) {
+        if let Some(services) = &self.services {
+            services.ready().await;
+        }
+        if let Some(ingress) = &self.ingress {
+            ingress.ready.ready().await;
+        }
+        if let Some(node) = &self.node {
+            node.ready().await;
+        }
+    }
+
+    /// Where the ingress listens.
+    pub fn ingress_address(&self) -> Option<SocketAddr> {
+        self.ingress.as_ref().map(|ingress| ingress.ingress_address)
+    }
+
+    /// Ends pods, then what they were reached by.
+    pub async fn stop(&self, grace: Duration) {
+        if let Some(node) = &self.node {
+            node.stop(grace).await;
+        }
+        if let Some(threads) = &self.threads {
+            threads.stop().await;
+        }
+    }
+}
+
+fn start_controllers(parts: &Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<(), StartError> {
+    let selection = Selection::parse(&parts.config.controllers)?;
+    let informers = Informers::new(parts.upstream.client(identity::controller("shared-informers")), tasks);
+    let config = controllers::Config { ca_certificate: control.map(|control| control.ca_certificate.clone()) };
+    let metrics = controllers::metrics(&parts.metrics);
+    let client_for = |name: &str| parts.upstream.client(identity::controller(name));
+    controllers::start(client_for, &informers, &selection, config, tasks, &metrics);
+    Ok(())
+}
+
+async fn start_ingress(
+    parts: &Parts<'_>,
+    informers: &Informers,
+    threads: DataThreads,
+    tasks: &Tasks,
+) -> Result<proxy::Running, StartError> {
+    let config = proxy::Config {
+        listen: parts.config.ingress_listen,
+        grace: parts.config.grace,
+        ..proxy::Config::default()
+    };
+    let client = parts.upstream.client(identity::proxy());
+    let network = parts.network.clone();
+    Ok(proxy::start(config, client, informers, network, threads, &parts.metrics, tasks).await?)
+}
+
+async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<Node, StartError> {
+    let Parts { config, paths, upstream, images, network, metrics } = parts;
+    let capacity = capacity::parse(&config.node_capacity)?;
+    let folder = config.artifacts.clone().unwrap_or_else(Paths::artifacts);
+    let artifacts = Artifacts::open(&folder)?;
+    let runtime = Runtime::new(runtime::Config::new(tokio::runtime::Handle::current(), metrics));
+    let sandbox = WasmSandbox::new(runtime, artifacts, network.clone(), tasks.clone());
+    let name = config.node_name.clone().unwrap_or_else(|| node_name(&base::os::host().name));
+    let client = upstream.client(identity::node(&name));
+    let settings = node::Config { name, folder: paths.node(), capacity, ..node::Config::default() };
+    let node = Node::start(settings, client, Arc::new(sandbox), images, network.clone(), tasks).await?;
+    if let Some(control) = control {
+        control.server.set_node_gateway(Arc::new(LocalNode::new(node.logs(), network)));
+    }
+    Ok(node)
+}
+
+/// A host's name as a node's: lower case, and nothing but letters, digits, `-` and `.`.
+fn node_name(host: &str) -> String {
+    let lower = host.to_lowercase();
+    let name: String =
+        lower.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect();
+    let name = name.trim_matches(['-', '.']).to_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}

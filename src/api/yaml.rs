@@ -1,19 +1,31 @@
 //! YAML in and out, as kubectl reads and prints it.
+//!
+//! kubectl follows YAML 1.1: `yes` and `on` are booleans, `0644` is 420. Aliases are expanded within limits, so that a
+//! small text cannot grow without bound.
+
+mod emit;
+mod read;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
+
+pub use emit::to_string;
+pub use read::{documents, parse};
+pub(crate) use read::parse_lenient;
 
 /// One document of a YAML stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     /// Its content.
     pub value: Value,
-    /// The line it starts on, from 1.
+    /// The line its text starts on, from 1.
     pub line: usize,
 }
 
-/// Why YAML could not be read: the message holds line and column.
+/// Why YAML could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{}{message}", place(*.line, *.column))]
 pub struct YamlError {
     /// What is wrong, lower-case, without the place.
     pub message: String,
@@ -23,17 +35,10 @@ pub struct YamlError {
     pub column: usize,
 }
 
-/// All documents of a stream; empty ones are left out.
-pub fn documents(_text: &str) -> Result<Vec<Document>, YamlError> {
-    Ok(Vec::new())
-}
-
-/// One document.
-pub fn parse(_text: &str) -> Result<Value, YamlError> {
-    Ok(Value::Null)
-}
-
-/// `value` as kubectl prints it: keys sorted, two spaces.
-pub fn to_string(_value: &Value) -> String {
-    String::new()
+fn place(line: usize, column: usize) -> String {
+    match (line, column) {
+        (0, _) => String::new(),
+        (line, 0) => format!("line {line}: "),
+        (line, column) => format!("line {line}, column {column}: "),
+    }
 }

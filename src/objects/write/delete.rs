@@ -102,12 +102,13 @@ fn asked_to_go(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp
     let mut new = old.clone();
     dependents(&mut new, options.propagation);
     let own = kind.behaviour.grace_seconds(old);
-    let grace = own.map_or(0, |own| match options.grace_seconds {
+    let grace = match (own, options.grace_seconds) {
+        // Nobody would ever confirm it (a pod that no node has).
+        (None | Some(0), _) => 0,
         // Kubernetes reads a negative period as the shortest one.
-        Some(asked) if asked < 0 => 1,
-        Some(asked) => asked,
-        None => own,
-    });
+        (Some(_), Some(asked)) => if asked < 0 { 1 } else { asked },
+        (Some(own), None) => own,
+    };
     match meta::deletion_timestamp(old) {
         None => {
             let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
@@ -120,7 +121,7 @@ fn asked_to_go(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp
         }
         Some(end) => {
             let left = meta::deletion_grace_seconds(old).unwrap_or_default();
-            let shorter = own.is_none() || options.grace_seconds.is_some();
+            let shorter = grace == 0 || options.grace_seconds.is_some();
             if shorter && grace < left {
                 let end = end.checked_sub(SignedDuration::from_secs(left - grace)).unwrap_or(end);
                 meta::set(&mut new, "deletionTimestamp", meta::time_text(end));

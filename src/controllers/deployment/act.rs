@@ -1,0 +1,164 @@
+//! Carrying out a plan.
+
+use client::controller::RunError;
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Status;
+use serde_json::json;
+
+use super::plan::{Change, Plan};
+use super::{Deployments, conditions, model, revisions, template};
+use crate::owners::{controller_of, name, namespace};
+
+impl Deployments {
+    /// Stops at the first failure; the next run plans anew.
+    pub(super) async fn act(&self, deployment: &Deployment, plan: &Plan) -> Result<(), RunError> {
+        let sets = Api::<ReplicaSet>::namespaced(self.client.clone(), namespace(&deployment.metadata));
+        if let Some(set) = &plan.create {
+            self.create(&sets, deployment, set, plan).await?;
+        }
+        for change in &plan.changes {
+            self.change(&sets, deployment, change).await?;
+        }
+        for set in &plan.delete {
+            let preconditions = Preconditions { uid: set.metadata.uid.clone(), resource_version: None };
+            let deleted = sets.delete(name(&set.metadata), &DeleteParams::background().preconditions(preconditions)).await;
+            deleted.map(drop).or_else(ignore_missing)?;
+        }
+        let version = match &plan.revision {
+            Some(revision) => self.set_revision(deployment, revision).await?,
+            None => deployment.metadata.resource_version.clone(),
+        };
+        match &plan.status {
+            Some(status) => Ok(self.publish(deployment, version, status.clone()).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn create(
+        &self,
+        sets: &Api<ReplicaSet>,
+        deployment: &Deployment,
+        set: &ReplicaSet,
+        plan: &Plan,
+    ) -> Result<(), RunError> {
+        match sets.create(&PostParams::default(), set).await {
+            Ok(_) => {
+                self.say_scaled(deployment, set, 0, model::replicas(set));
+                Ok(())
+            }
+            Err(error) if client::is_taken(&error) => self.resolve_collision(sets, deployment, set).await,
+            Err(error) => {
+                self.publish_failed_creation(deployment, set, &error, plan).await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The name is taken: by the very ReplicaSet that is wanted, when the cache lags; else the next name is tried.
+    async fn resolve_collision(
+        &self,
+        sets: &Api<ReplicaSet>,
+        deployment: &Deployment,
+        set: &ReplicaSet,
+    ) -> Result<(), RunError> {
+        let taken_by = sets.get(name(&set.metadata)).await?;
+        let is_ours = controller_of(&taken_by.metadata).map(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref());
+        if is_ours == Some(true) && template::is_of(&taken_by, deployment) {
+            return Err(again("the cache does not show the new replica set yet"));
+        }
+        let mut status = deployment.status.clone().unwrap_or_default();
+        status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
+        self.publish(deployment, deployment.metadata.resource_version.clone(), status).await?;
+        Err(again("the new replica set's name was taken"))
+    }
+
+    async fn publish_failed_creation(
+        &self,
+        deployment: &Deployment,
+        set: &ReplicaSet,
+        error: &kube::Error,
+        plan: &Plan,
+    ) -> Result<(), RunError> {
+        let why = match error {
+            kube::Error::Api(status) => status.message.clone(),
+            other => base::report(other),
+        };
+        let message = format!("Failed to create new replica set {:?}: {why}", name(&set.metadata));
+        self.events.warning(deployment, "ReplicaSetCreateError", message.as_str());
+        let mut status = plan.status.clone().or_else(|| deployment.status.clone()).unwrap_or_default();
+        let now = jiff::Timestamp::now();
+        let condition = conditions::new(conditions::PROGRESSING, "False", "ReplicaSetCreateError", message, now);
+        conditions::set(&mut status, condition);
+        if deployment.status.as_ref().and_then(|seen| conditions::get(seen, conditions::PROGRESSING))
+            .is_some_and(|seen| seen.reason.as_deref() == Some("ReplicaSetCreateError"))
+        {
+            return Ok(());
+        }
+        Ok(self.publish(deployment, deployment.metadata.resource_version.clone(), status).await?)
+    }
+
+    async fn change(&self, sets: &Api<ReplicaSet>, deployment: &Deployment, change: &Change) -> Result<(), RunError> {
+        let Change { set, replicas, annotations, min_ready_seconds } = change;
+        // Null would take the field away in a merge patch: absent fields are left out instead.
+        let mut patch = json!({"metadata": {
+            "uid": set.metadata.uid,
+            "resourceVersion": set.metadata.resource_version,
+        }});
+        if !annotations.is_empty() {
+            patch["metadata"]["annotations"] = json!(annotations);
+        }
+        if let Some(replicas) = replicas {
+            patch["spec"]["replicas"] = json!(replicas);
+        }
+        if let Some(seconds) = min_ready_seconds {
+            patch["spec"]["minReadySeconds"] = json!(seconds);
+        }
+        sets.patch(name(&set.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        if let Some(replicas) = replicas {
+            self.say_scaled(deployment, set, model::replicas(set), *replicas);
+        }
+        Ok(())
+    }
+
+    fn say_scaled(&self, deployment: &Deployment, set: &ReplicaSet, from: i32, to: i32) {
+        if from != to {
+            let direction = if to > from { "up" } else { "down" };
+            let message = format!("Scaled {direction} replica set {} from {from} to {to}", name(&set.metadata));
+            self.events.normal(deployment, "ScalingReplicaSet", message);
+        }
+    }
+
+    /// Returns the Deployment's version after the write.
+    async fn set_revision(&self, deployment: &Deployment, revision: &str) -> Result<Option<String>, kube::Error> {
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
+        let patch = json!({"metadata": {
+            "uid": deployment.metadata.uid,
+            "resourceVersion": deployment.metadata.resource_version,
+            "annotations": {revisions::REVISION: revision},
+        }});
+        let written = api.patch(name(&deployment.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(written.metadata.resource_version)
+    }
+
+    async fn publish(
+        &self,
+        deployment: &Deployment,
+        version: Option<String>,
+        status: DeploymentStatus,
+    ) -> Result<(), kube::Error> {
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
+        let mut wanted = Deployment { status: Some(status), ..deployment.clone() };
+        wanted.metadata.resource_version = version;
+        api.replace_status(name(&deployment.metadata), &PostParams::default(), &wanted).await.map(drop).or_else(ignore_missing)
+    }
+}
+
+fn ignore_missing(error: kube::Error) -> Result<(), kube::Error> {
+    if client::is_not_found(&error) { Ok(()) } else { Err(error) }
+}
+
+/// Looks again soon, as after a conflict.
+fn again(why: &str) -> RunError {
+    RunError::Api(kube::Error::Api(Box::new(Status::failure(why, "Conflict").with_code(409))))
+}

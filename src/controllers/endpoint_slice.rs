@@ -1,0 +1,116 @@
+//! Writes down behind which addresses a Service is: EndpointSlices.
+//!
+//! *Owns*: the slices that are labelled as managed by `endpointslice-controller.k8s.io`.
+//!
+//! *Guarantees*: as few slices as need be are written for a change, none has more than 100 endpoints, and a cache that
+//! lags cannot make one twice, since their names follow from the Service and a number.
+//!
+//! *Never*: touches slices of a Service without a selector, or of other managers.
+
+use async_trait::async_trait;
+use client::Client;
+use client::controller::{Controller, Next, Reconcile, RunError};
+use client::informers::{Change, Informer, Key};
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::{Resource, ResourceExt};
+
+use crate::Rig;
+use crate::owners::{is_deleting, name};
+
+mod plan;
+pub(crate) mod targets;
+#[cfg(test)]
+mod tests;
+
+use plan::Plan;
+
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
+const MANAGER: &str = "endpointslice-controller.k8s.io";
+const BY_SERVICE: &str = "managed slices by service";
+
+pub(crate) fn start(rig: Rig) {
+    let services = rig.informers.of::<Service>();
+    let pods = rig.informers.of::<Pod>();
+    let slices = rig.informers.of::<EndpointSlice>();
+    slices.add_index(BY_SERVICE, |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
+    let selecting = services.clone();
+    let controller = Controller::new("endpoint_slice", &rig.metrics)
+        .each(&services)
+        .watch(&pods, move |change| services_of_pod(&selecting, change))
+        .watch(&slices, |change| {
+            let mut keys: Vec<Key> = change.states().filter_map(|slice| service_of(slice)).collect();
+            keys.dedup();
+            keys
+        });
+    controller.start(&rig.tasks, EndpointSlices { client: rig.client, services, pods, slices });
+}
+
+/// The Services whose selector picks, or picked, the pod.
+pub(crate) fn services_of_pod(services: &Informer<Service>, change: &Change<Pod>) -> Vec<Key> {
+    let selects = |service: &Service| change.states().any(|pod| targets::selects(service, pod.labels()));
+    services
+        .in_namespace(&change.key.namespace)
+        .iter()
+        .filter(|service| selects(service))
+        .map(|service| Key::of(service.as_ref()))
+        .collect()
+}
+
+/// The Service of a slice that is ours.
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let labels = slice.labels();
+    (labels.get(MANAGED_BY).map(String::as_str) == Some(MANAGER))
+        .then(|| labels.get(SERVICE_NAME))
+        .flatten()
+        .map(|service| Key::new(slice.namespace().unwrap_or_default(), service.clone()))
+}
+
+struct EndpointSlices {
+    client: Client,
+    services: Informer<Service>,
+    pods: Informer<Pod>,
+    slices: Informer<EndpointSlice>,
+}
+
+#[async_trait]
+impl Reconcile for EndpointSlices {
+    async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
+        let Some(service) = self.services.at(key) else { return Ok(Next::Done) };
+        // A Service that goes takes its slices along through their owner references.
+        if is_deleting(service.meta()) || !targets::has_selector(&service) {
+            return Ok(Next::Done);
+        }
+        let pods: Vec<_> = self
+            .pods
+            .in_namespace(&key.namespace)
+            .into_iter()
+            .filter(|pod| targets::selects(&service, pod.labels()))
+            .collect();
+        let slices = self.slices.indexed(BY_SERVICE, &key.to_string());
+        self.act(key, plan::plan(&service, &pods, &slices)).await?;
+        Ok(Next::Done)
+    }
+}
+
+impl EndpointSlices {
+    async fn act(&self, key: &Key, plan: Plan) -> Result<(), kube::Error> {
+        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
+        for slice in &plan.update {
+            api.replace(name(&slice.metadata), &PostParams::default(), slice).await?;
+        }
+        for slice in &plan.create {
+            api.create(&PostParams::default(), slice).await?;
+        }
+        for slice in &plan.delete {
+            let preconditions = Preconditions { uid: slice.metadata.uid.clone(), resource_version: None };
+            match api.delete(name(&slice.metadata), &DeleteParams::default().preconditions(preconditions)).await {
+                Err(error) if client::is_not_found(&error) => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+}

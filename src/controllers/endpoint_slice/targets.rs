@@ -1,0 +1,141 @@
+//! Which pods a Service selects, and under which addresses and ports they serve it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::owners::{is_deleting, name};
+use crate::pods;
+
+/// Whether the Service says which pods it is for; others are somebody else's to fill.
+pub(crate) fn has_selector(service: &Service) -> bool {
+    let spec = service.spec.as_ref();
+    let selector = spec.and_then(|spec| spec.selector.as_ref());
+    let is_name = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
+    !is_name && selector.is_some_and(|selector| !selector.is_empty())
+}
+
+/// Whether the Service selects a pod with these labels.
+pub(crate) fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| {
+        !selector.is_empty() && selector.iter().all(|(label, value)| labels.get(label) == Some(value))
+    })
+}
+
+pub(crate) fn publishes_not_ready(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses).unwrap_or(false)
+}
+
+pub(crate) fn is_headless(service: &Service) -> bool {
+    service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
+}
+
+/// The address families that the Service has, as EndpointSlices name them.
+pub(crate) fn families(service: &Service) -> Vec<String> {
+    let spec = service.spec.as_ref();
+    let families = spec.and_then(|spec| spec.ip_families.clone()).filter(|families| !families.is_empty());
+    families.unwrap_or_else(|| {
+        let address = spec.and_then(|spec| spec.cluster_ip.as_deref()).and_then(|text| text.parse::<IpAddr>().ok());
+        vec![if address.is_some_and(|address| address.is_ipv6()) { "IPv6" } else { "IPv4" }.to_owned()]
+    })
+}
+
+/// The pod's address of a family, when it has one.
+pub(crate) fn address(pod: &Pod, family: &str) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let all = status.pod_ips.iter().flatten().map(|entry| entry.ip.as_str()).chain(status.pod_ip.as_deref());
+    let is_of_family = |text: &&str| match text.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => family == "IPv4",
+        Ok(IpAddr::V6(_)) => family == "IPv6",
+        Err(_) => false,
+    };
+    all.into_iter().find(is_of_family).map(str::to_owned)
+}
+
+/// How the pod stands to the Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub ready: bool,
+    pub serving: bool,
+    pub terminating: bool,
+}
+
+/// None for a pod that is finished and will never serve again.
+pub(crate) fn standing(service: &Service, pod: &Pod) -> Option<Standing> {
+    if pods::is_finished(pod) {
+        return None;
+    }
+    let (serving, terminating) = (pods::is_ready(pod), is_deleting(&pod.metadata));
+    let ready = publishes_not_ready(service) || (serving && !terminating);
+    Some(Standing { ready, serving, terminating })
+}
+
+/// The hostname that the pod has in the Service's domain.
+pub(crate) fn hostname(service: &Service, pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref()?;
+    let hostname = spec.hostname.clone().filter(|hostname| !hostname.is_empty())?;
+    (spec.subdomain.as_deref() == Some(name(&service.metadata))).then_some(hostname)
+}
+
+pub(crate) fn reference(pod: &Pod) -> ObjectReference {
+    ObjectReference {
+        kind: Some("Pod".to_owned()),
+        namespace: pod.metadata.namespace.clone(),
+        name: pod.metadata.name.clone(),
+        uid: pod.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
+}
+
+/// A Service's port as one pod serves it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Port {
+    pub name: String,
+    pub protocol: String,
+    pub app_protocol: Option<String>,
+    pub number: i32,
+}
+
+/// The Service's ports in the pod. A port whose name the pod does not have is left out.
+pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<Port> {
+    let wanted = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let mut ports: Vec<Port> = wanted
+        .filter_map(|wanted| {
+            Some(Port {
+                name: wanted.name.clone().unwrap_or_default(),
+                protocol: protocol(wanted).to_owned(),
+                app_protocol: wanted.app_protocol.clone(),
+                number: number(wanted, pod)?,
+            })
+        })
+        .collect();
+    ports.sort();
+    ports
+}
+
+fn protocol(port: &ServicePort) -> &str {
+    port.protocol.as_deref().unwrap_or("TCP")
+}
+
+fn number(wanted: &ServicePort, pod: &Pod) -> Option<i32> {
+    match &wanted.target_port {
+        None | Some(IntOrString::Int(0)) => Some(wanted.port),
+        Some(IntOrString::Int(number)) => Some(*number),
+        Some(IntOrString::String(target)) => {
+            let spec = pod.spec.as_ref()?;
+            // Restartable init containers (sidecars) may serve too.
+            let sidecars = spec.init_containers.iter().flatten();
+            let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
+            let containers = spec.containers.iter().chain(sidecars);
+            let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
+            let found = ports.find(|port| {
+                port.name.as_deref() == Some(target)
+                    && port.protocol.as_deref().unwrap_or("TCP") == protocol(wanted)
+            });
+            found.map(|port| port.container_port)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The controllers: each watches what is wanted and what is there, and moves the second towards the first.
+//!
+//! *Owns*: one folder a controller (wiring, `plan` as a pure function, `act`, tests), which of them run
+//! ([`Selection`]), and what they share: who [claims](claims) what, what the state of a pod [means](pods).
+//!
+//! *Does not know*: any server or store, nodes' insides, wasmtime. Everything goes through a `kube::Client`, each
+//! controller under its own user.
+//!
+//! *Entry point*: [`start`].
+//!
+//! ```text
+//! observe (informers) → plan (pure: wanted × seen × now → Plan) → act (writes, events) → publish (status)
+//! ```
+//!
+//! Level-triggered: a run gets a key and looks for itself. A run that finds nothing to do writes nothing.
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use base::Tasks;
+use base::metrics::Metrics;
+use client::Client;
+use client::controller::ControllerMetrics;
+use client::events::Recorder;
+use client::informers::Informers;
+
+mod claims;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod garbage_collector;
+mod kinds;
+mod namespace;
+mod owners;
+mod pod_gc;
+mod pods;
+mod replica_set;
+mod root_ca;
+mod selection;
+mod service_account;
+
+pub use selection::{ALL, Entry, Selection, SelectionError};
+
+/// What the controllers are given besides clients.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// The CA that signs the API server's certificate, in PEM. Each namespace gets it as the ConfigMap
+    /// `kube-root-ca.crt`.
+    pub ca_certificate: Option<String>,
+}
+
+/// What one controller is started with.
+pub struct Rig {
+    client: Client,
+    informers: Informers,
+    config: Arc<Config>,
+    metrics: ControllerMetrics,
+    tasks: Tasks,
+}
+
+impl Rig {
+    fn recorder(&self, component: &str) -> Recorder {
+        Recorder::new(self.client.clone(), &self.tasks, component, None)
+    }
+}
+
+/// Starts the selected controllers. `client_for` gives each a client under its own identity
+/// ([`Entry::identity`]); the informers may be shared with the other rooms of the process.
+pub fn start(
+    client_for: impl Fn(&str) -> Client,
+    informers: &Informers,
+    selection: &Selection,
+    config: Config,
+    tasks: &Tasks,
+    metrics: &ControllerMetrics,
+) {
+    let config = Arc::new(config);
+    for entry in selection.entries() {
+        tracing::debug!(controller = entry.name, "starting");
+        entry.start(Rig {
+            client: client_for(entry.identity),
+            informers: informers.clone(),
+            config: config.clone(),
+            metrics: metrics.clone(),
+            tasks: tasks.clone(),
+        });
+    }
+}
+
+/// The metrics that [`start`] needs; make them once a process.
+pub fn metrics(metrics: &Metrics) -> ControllerMetrics {
+    ControllerMetrics::new(metrics)
+}

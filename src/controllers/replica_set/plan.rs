@@ -1,0 +1,52 @@
+//! How many pods too few, or which too many.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::ranking;
+use crate::pods;
+
+/// At most this many creations or deletions a run; the next run sees to the rest.
+const BURST: usize = 500;
+
+/// What a run does.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// The right number is there.
+    Nothing,
+    /// So many pods are missing.
+    Create(usize),
+    /// These pods are too many.
+    Delete(Vec<Arc<Pod>>),
+}
+
+/// Compares the wanted number with the pods that the ReplicaSet owns. `related` gives the pods of its siblings, which
+/// are asked for only when pods have to be chosen.
+pub(super) fn plan(
+    set: &ReplicaSet,
+    owned: &[Arc<Pod>],
+    related: impl FnOnce() -> Vec<Arc<Pod>>,
+    now: Timestamp,
+) -> Plan {
+    let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+    let wanted = usize::try_from(wanted(set)).unwrap_or(0);
+    if active.len() < wanted {
+        return Plan::Create((wanted - active.len()).min(BURST));
+    }
+    let surplus = (active.len() - wanted).min(BURST);
+    if surplus == 0 {
+        return Plan::Nothing;
+    }
+    if surplus == active.len() {
+        return Plan::Delete(active);
+    }
+    Plan::Delete(ranking::first_to_go(active, &related(), surplus, now))
+}
+
+/// `spec.replicas`, 1 when unset.
+pub(super) fn wanted(set: &ReplicaSet) -> i32 {
+    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}

@@ -1,0 +1,130 @@
+//! Which controllers there are and which of them run.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::Rig;
+
+/// One controller.
+pub struct Entry {
+    /// Its name, as kube-controller-manager's `--controllers` has it.
+    pub name: &'static str,
+    /// Its short name, which works as well.
+    pub alias: &'static str,
+    /// The user that it acts as: the service account's name in `kube-system`.
+    pub identity: &'static str,
+    start: fn(Rig),
+}
+
+impl Entry {
+    pub(crate) fn start(&self, rig: Rig) {
+        (self.start)(rig);
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+const fn entry(name: &'static str, alias: &'static str, identity: &'static str, start: fn(Rig)) -> Entry {
+    Entry { name, alias, identity, start }
+}
+
+/// Every controller, in the order in which they start.
+pub const ALL: &[Entry] = &[
+    entry("deployment-controller", "deployment", "deployment-controller", crate::deployment::start),
+    entry("replicaset-controller", "replicaset", "replicaset-controller", crate::replica_set::start),
+    entry("endpointslice-controller", "endpointslice", "endpointslice-controller", crate::endpoint_slice::start),
+    entry("endpoints-controller", "endpoint", "endpoint-controller", crate::endpoints::start),
+    entry("namespace-controller", "namespace", "namespace-controller", crate::namespace::start),
+    entry(
+        "garbage-collector-controller",
+        "garbagecollector",
+        "generic-garbage-collector",
+        crate::garbage_collector::start,
+    ),
+    entry("serviceaccount-controller", "serviceaccount", "service-account-controller", crate::service_account::start),
+    entry(
+        "root-ca-certificate-publisher-controller",
+        "root-ca-cert-publisher",
+        "root-ca-cert-publisher",
+        crate::root_ca::start,
+    ),
+    entry("pod-garbage-collector-controller", "podgc", "pod-garbage-collector", crate::pod_gc::start),
+];
+
+/// A name that no controller has.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("there is no controller {name:?}; the controllers are {}", names())]
+pub struct SelectionError {
+    name: String,
+}
+
+fn names() -> String {
+    ALL.iter().map(|entry| entry.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Which controllers run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    on: BTreeSet<&'static str>,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self { on: ALL.iter().map(|entry| entry.name).collect() }
+    }
+}
+
+impl Selection {
+    /// Reads kube-controller-manager's `--controllers`: `*` is all, `NAME` switches one on, `-NAME` off. A list that
+    /// only switches off means all others.
+    ///
+    /// # Errors
+    /// A name that no controller has.
+    pub fn parse(text: &str) -> Result<Self, SelectionError> {
+        let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        let all = words.iter().all(|word| word.starts_with('-')) || words.contains(&"*");
+        let mut on = if all { Self::default().on } else { BTreeSet::new() };
+        for word in words.iter().filter(|word| **word != "*") {
+            let name = word.strip_prefix('-').unwrap_or(word);
+            let entry = ALL
+                .iter()
+                .find(|entry| entry.name == name || entry.alias == name)
+                .ok_or_else(|| SelectionError { name: name.to_owned() })?;
+            if word.starts_with('-') { on.remove(entry.name) } else { on.insert(entry.name) };
+        }
+        Ok(Self { on })
+    }
+
+    /// The controllers that run.
+    pub fn entries(&self) -> impl Iterator<Item = &'static Entry> {
+        ALL.iter().filter(|entry| self.on.contains(entry.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aliases(text: &str) -> String {
+        match Selection::parse(text) {
+            Ok(selection) => selection.entries().map(|entry| entry.alias).collect::<Vec<_>>().join(" "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_list_of_controllers_is_read_as_kubernetes_reads_it() {
+        let all = aliases("");
+        assert_eq!(aliases("*"), all);
+        assert_eq!(aliases("-deployment"), all.replace("deployment ", ""));
+        assert_eq!(aliases("*,-deployment-controller"), all.replace("deployment ", ""));
+        assert_eq!(aliases("namespace, replicaset"), "replicaset namespace");
+        assert!(aliases("-deploy").starts_with("there is no controller \"deploy\"; the controllers are deployment-controller, "));
+    }
+}

@@ -20,6 +20,7 @@
 
 mod admission;
 mod cache;
+mod expiry;
 mod feed;
 mod keys;
 mod list;
@@ -62,6 +63,8 @@ pub struct Config {
     pub change_bytes_max: usize,
     /// How long a change is kept.
     pub change_age_max: Duration,
+    /// How long an event stays after it was seen last.
+    pub events_kept: Duration,
     /// Where Services get their addresses and ports.
     pub services: ServiceRanges,
 }
@@ -72,6 +75,7 @@ impl Default for Config {
             changes_max: 100_000,
             change_bytes_max: 32 << 20,
             change_age_max: Duration::from_secs(300),
+            events_kept: Duration::from_secs(3600),
             services: ServiceRanges::default(),
         }
     }
@@ -119,7 +123,9 @@ impl Objects {
         let from = feed.load().await?;
         tasks.service("objects feed", feed.run(from, tasks.shutdown()));
         let inner = Inner { store, cache, kinds, admission: ArcSwap::default(), config, shutdown: tasks.shutdown() };
-        Ok(Self { inner: Arc::new(inner) })
+        let objects = Self { inner: Arc::new(inner) };
+        tasks.service("objects expiry", objects.clone().expire_events());
+        Ok(objects)
     }
 
     /// The kinds that are served now.

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod deleting;
+mod expiry;
 mod reading;
 mod watching;
 mod writing;

@@ -205,3 +205,5 @@ pub type SharedStore = Arc<dyn Store>;
 
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+pub(crate) mod model;

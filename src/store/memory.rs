@@ -147,4 +147,9 @@ mod tests {
         let bounds = Bounds { transactions_max: 50, bytes_max: 1 << 20 };
         suite(|| Opened { store: std::sync::Arc::new(Memory::with_bounds(bounds)), keeps: 50, folder: None }).await;
     }
+
+    #[test]
+    fn agrees_with_the_model() {
+        crate::contract::model::agrees(|| std::sync::Arc::new(Memory::new()), 128);
+    }
 }

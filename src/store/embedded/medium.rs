@@ -213,7 +213,7 @@ impl StorageBackend for Overlay {
         state.file_length = state.file_length.min(length);
         let kept = length.div_ceil(BLOCK);
         state.blocks.retain(|block, _| *block < kept);
-        if length % BLOCK != 0
+        if !length.is_multiple_of(BLOCK)
             && let Some(last) = state.blocks.get_mut(&(length / BLOCK))
         {
             last[(length % BLOCK) as usize..].fill(0);

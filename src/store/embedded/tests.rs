@@ -322,3 +322,8 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     }
     assert_eq!(values(&store).await["/after"], "room");
 }
+
+#[test]
+fn agrees_with_the_model() {
+    crate::contract::model::agrees(|| Arc::new(Embedded::open_on(Arc::new(Disk::new()), SMALL).unwrap()), 48);
+}

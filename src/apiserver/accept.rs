@@ -118,9 +118,8 @@ pub(crate) fn objects(header: Option<&str>) -> Result<Agreed, Status> {
 /// Agrees on how something that has one form only is answered.
 pub(crate) fn plain(header: Option<&str>) -> Result<Encoding, Status> {
     let Some(header) = header.filter(|text| !text.trim().is_empty()) else { return Ok(Encoding::Json) };
-    let found = clauses(header).into_iter().find_map(|clause| {
-        clause.encoding().filter(|_| clause.parameter("as").is_empty())
-    });
+    let found =
+        clauses(header).into_iter().find_map(|clause| clause.encoding().filter(|_| clause.parameter("as").is_empty()));
     found.ok_or_else(refused)
 }
 
@@ -189,7 +188,8 @@ mod tests {
 
     #[test]
     fn discovery_versions_are_matched_exactly() {
-        let ask = |version: &str| format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+        let ask =
+            |version: &str| format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
         let (v2, beta) = (Discovery::Aggregated(Aggregated::V2), Discovery::Aggregated(Aggregated::V2Beta1));
         for (header, wanted) in [
             (ask("v2"), Some(v2)),

@@ -108,8 +108,12 @@ impl Authority {
                 if loaded.days_left().map_err(damaged)? > RENEW_DAYS { Ok(loaded) } else { Self::create(folder) }
             }
             (None, None) => Self::create(folder),
-            (Some(_), None) => Err(CertificateError::Damaged { path: certificate, detail: "its key is missing".into() }),
-            (None, Some(_)) => Err(CertificateError::Damaged { path: key, detail: "its certificate is missing".into() }),
+            (Some(_), None) => {
+                Err(CertificateError::Damaged { path: certificate, detail: "its key is missing".into() })
+            }
+            (None, Some(_)) => {
+                Err(CertificateError::Damaged { path: key, detail: "its certificate is missing".into() })
+            }
         }
     }
 

@@ -35,7 +35,8 @@ impl Document {
 
     fn answer(self, headers: &HeaderMap, media_type: &'static str) -> Reply {
         let held = headers.get(IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let same = held.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == self.tag || tag == "*");
+        let same =
+            held.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == self.tag || tag == "*");
         let reply = if same { Reply::bytes(304, media_type, "") } else { Reply::bytes(200, media_type, self.bytes) };
         let reply = reply.header(VARY, HeaderValue::from_static("Accept"));
         match HeaderValue::from_str(&self.tag) {
@@ -148,8 +149,7 @@ impl Documents {
     pub async fn group(&self, call: &Call, group: &str) -> Result<Reply, Status> {
         let encoding = call.plain()?;
         let group = group.to_owned();
-        let document =
-            self.json(call, format!("group {group}"), move |kinds| discovery::group(kinds, &group)).await?;
+        let document = self.json(call, format!("group {group}"), move |kinds| discovery::group(kinds, &group)).await?;
         self.plain(call, encoding, document)
     }
 

@@ -34,8 +34,7 @@ impl Flight {
             // An administrator must be able to repair a server that is overrun, and the cluster to keep itself up.
             Err(_) if user.is_in(UserInfo::MASTERS) || user.is_in(COMPONENTS) => Ok(Seat { _permit: None }),
             Err(_) => {
-                let mut status =
-                    Status::new(429, "TooManyRequests", "too many requests, please try again later");
+                let mut status = Status::new(429, "TooManyRequests", "too many requests, please try again later");
                 status.retry_after_seconds = 1;
                 Err(status)
             }

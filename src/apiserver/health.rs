@@ -76,7 +76,10 @@ pub(crate) fn answer(
     }
     if failed.is_empty() {
         let verbose = query.flag("verbose");
-        return Reply::text(200, if verbose { format!("{lines}{} check passed\n", endpoint.name()) } else { "ok".into() });
+        return Reply::text(
+            200,
+            if verbose { format!("{lines}{} check passed\n", endpoint.name()) } else { "ok".into() },
+        );
     }
     tracing::debug!(failed = failed.join(", "), "{} check failed", endpoint.name());
     Reply::text(500, format!("{lines}{} check failed\n", endpoint.name()))

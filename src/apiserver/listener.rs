@@ -85,11 +85,7 @@ async fn next(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(Tc
 
 fn protocol(head: Duration) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head)
-        .max_buf_size(MOST_HEAD_BYTES)
-        .max_headers(200);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(MOST_HEAD_BYTES).max_headers(200);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)

@@ -76,12 +76,15 @@ pub(crate) async fn pack(headers: &HeaderMap, mut reply: Reply) -> Reply {
 }
 
 fn wants_gzip(headers: &HeaderMap) -> bool {
-    headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |clause| {
+    headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|clause| {
             let mut parts = clause.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
             let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
             matches!(name, "gzip" | "*") && !refused
-        },
-    )
+        })
 }

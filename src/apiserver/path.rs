@@ -157,7 +157,12 @@ mod tests {
             ("GET", "/api/v1/namespaces/a", false, "get /v1/namespaces ns=a name=a sub=-"),
             ("PUT", "/api/v1/namespaces/a/finalize", false, "update /v1/namespaces ns=a name=a sub=finalize"),
             ("POST", "/apis/apps/v1/namespaces/a/deployments", false, "create apps/v1/deployments ns=a name=- sub=-"),
-            ("DELETE", "/apis/apps/v1/namespaces/a/deployments", false, "deletecollection apps/v1/deployments ns=a name=- sub=-"),
+            (
+                "DELETE",
+                "/apis/apps/v1/namespaces/a/deployments",
+                false,
+                "deletecollection apps/v1/deployments ns=a name=- sub=-",
+            ),
             ("DELETE", "/api/v1/nodes/n%3A1", false, "delete /v1/nodes ns=- name=n:1 sub=-"),
             ("GET", "/api/v1/nodes/a%2fb", false, "nothing"),
             ("GET", "/api/v1/nodes/..", false, "nothing"),

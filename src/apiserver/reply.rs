@@ -58,9 +58,7 @@ impl Reply {
                 text.push('\n');
                 Ok(Self::bytes(code, encoding.media_type(), text))
             }
-            Encoding::Yaml => {
-                Ok(Self::bytes(code, encoding.media_type(), api::yaml::to_string(&parsed(&json)?)))
-            }
+            Encoding::Yaml => Ok(Self::bytes(code, encoding.media_type(), api::yaml::to_string(&parsed(&json)?))),
         }
     }
 

@@ -152,7 +152,8 @@ fn subject(object: &Value, kind: &str) -> Result<UserInfo, Status> {
 async fn access(call: &Call, object: &Value, kind: &str, user: UserInfo) -> Result<Value, Status> {
     let spec = object.get("spec").unwrap_or(&Value::Null);
     let attributes = |name: &str| spec.get(name).and_then(Value::as_object);
-    let text = |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let request = match (attributes("resourceAttributes"), attributes("nonResourceAttributes")) {
         (Some(asked), None) => AccessRequest {
             user,

@@ -298,9 +298,8 @@ impl Door {
             ending: self.ending,
             kinds,
         };
-        let work = async {
-            if call.asked.resource.is_some() { verbs::answer(call).await } else { paths::answer(call).await }
-        };
+        let work =
+            async { if call.asked.resource.is_some() { verbs::answer(call).await } else { paths::answer(call).await } };
         if long {
             return work.await;
         }
@@ -320,8 +319,7 @@ fn open_to_all(method: &Method, path: &str) -> bool {
 /// Requests that stay open for as long as somebody listens: they take no seat and have no time limit.
 fn is_long_running(asked: &Asked) -> bool {
     let Some(resource) = &asked.resource else { return asked.path == "/v2" || asked.path.starts_with("/v2/") };
-    asked.verb == "watch"
-        || matches!(resource.subresource(), "log" | "exec" | "attach" | "portforward" | "proxy")
+    asked.verb == "watch" || matches!(resource.subresource(), "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
 fn access_request(user: &UserInfo, asked: &Asked, query: &Query) -> AccessRequest {

@@ -4,6 +4,7 @@ mod binding;
 mod ephemeral;
 mod eviction;
 mod log;
+mod port_forward;
 mod scale;
 
 use api::Status;
@@ -12,6 +13,8 @@ use crate::reply::Reply;
 use crate::server::Call;
 use crate::verbs::{self, Target};
 
+#[cfg(test)]
+pub(crate) use port_forward::spdy_dictionary;
 pub(crate) use scale::scale;
 
 pub(crate) async fn answer(call: Call, target: Target, sub: &str) -> Result<Reply, Status> {
@@ -22,13 +25,14 @@ pub(crate) async fn answer(call: Call, target: Target, sub: &str) -> Result<Repl
         ("pods", "eviction", "create") => eviction::answer(call, target).await,
         ("pods", "ephemeralcontainers", _) => ephemeral::answer(call, target).await,
         ("namespaces", "finalize", "update") => verbs::stored(call, target, objects::Sub::Finalize).await,
-        ("pods", "exec" | "attach" | "portforward" | "proxy" | "resize", _) | ("services" | "nodes", "proxy", _) => {
+        ("pods", "portforward", "get" | "create") => port_forward::answer(call, target).await,
+        ("pods", "exec" | "attach" | "proxy" | "resize", _) | ("services" | "nodes", "proxy", _) => {
             Err(not_there_yet(&format!("{plural}/{sub}")))
         }
         ("serviceaccounts", "token", "create") => Err(not_there_yet("serviceaccounts/token")),
-        ("pods", "log" | "binding" | "eviction", _) | ("namespaces", "finalize", _) | ("serviceaccounts", "token", _) => {
-            Err(Status::method_not_allowed())
-        }
+        ("pods", "log" | "binding" | "eviction", _)
+        | ("namespaces", "finalize", _)
+        | ("serviceaccounts", "token", _) => Err(Status::method_not_allowed()),
         _ => Err(Status::no_such_path()),
     }
 }

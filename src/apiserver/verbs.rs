@@ -46,7 +46,8 @@ impl Target {
         let kind = found.cloned().ok_or_else(Status::no_such_path)?;
         let name = resource.name.clone();
         // A Namespace's path holds its name where other paths hold the namespace.
-        let namespace = resource.namespace.clone().filter(|_| resource.plural != "namespaces" || !resource.group.is_empty());
+        let namespace =
+            resource.namespace.clone().filter(|_| resource.plural != "namespaces" || !resource.group.is_empty());
         if namespace.is_some() && !kind.namespaced() {
             return Err(Status::no_such_path());
         }

@@ -47,8 +47,8 @@ impl StaticTokens {
     /// # Errors
     /// When it cannot be read, or a line is not understood.
     pub fn load(path: &Path) -> Result<Self, TokenFileError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TokenFileError::Io { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TokenFileError::Io { path: path.to_owned(), source })?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -65,7 +65,9 @@ impl StaticTokens {
                 continue;
             }
             let fields = fields(line).ok_or_else(|| wrong("a quote is not closed"))?;
-            let [token, user, uid, rest @ ..] = fields.as_slice() else { return Err(wrong("there are fewer than three fields")) };
+            let [token, user, uid, rest @ ..] = fields.as_slice() else {
+                return Err(wrong("there are fewer than three fields"));
+            };
             if token.is_empty() || user.is_empty() {
                 return Err(wrong("the token or the user is empty"));
             }

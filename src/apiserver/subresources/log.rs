@@ -184,7 +184,12 @@ mod tests {
         for (state, last, previous, wanted) in [
             (json!({ "running": {} }), json!({}), false, ""),
             (waiting("CrashLoopBackOff"), ran.clone(), false, ""),
-            (waiting("ContainerCreating"), json!({}), false, "container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
+            (
+                waiting("ContainerCreating"),
+                json!({}),
+                false,
+                "container \"c\" in pod \"p\" is waiting to start: ContainerCreating",
+            ),
             (
                 waiting("ImagePullBackOff"),
                 json!({}),

@@ -27,9 +27,8 @@ pub(crate) async fn scale(mut call: Call, target: Target) -> Result<Reply, Statu
             let scale = body::virtual_object(&mut call, "autoscaling", "v1", "Scale").await?;
             check_names(&scale, target.name(), target.namespace())?;
             let objects = &call.server.objects;
-            let written = objects
-                .update(&target.kind, target.namespace(), target.name(), Sub::Scale, scale, &options)
-                .await?;
+            let written =
+                objects.update(&target.kind, target.namespace(), target.name(), Sub::Scale, scale, &options).await?;
             Ok(answer(&target, &written.object, encoding)?.with_warnings(options.warnings.take()))
         }
         "patch" => {
@@ -40,9 +39,8 @@ pub(crate) async fn scale(mut call: Call, target: Target) -> Result<Reply, Statu
             let options = verbs::write_options(&call, "PatchOptions", false)?;
             let patch = form.with(body::patch(&mut call, &target.kind, form).await?.value);
             let objects = &call.server.objects;
-            let written = objects
-                .patch(&target.kind, target.namespace(), target.name(), Sub::Scale, patch, &options)
-                .await?;
+            let written =
+                objects.patch(&target.kind, target.namespace(), target.name(), Sub::Scale, patch, &options).await?;
             Ok(answer(&target, &written.object, encoding)?.with_warnings(options.warnings.take()))
         }
         _ => Err(Status::method_not_allowed()),

@@ -15,7 +15,6 @@ use crate::{ApiServer, Config, admission};
 
 pub(super) struct Cluster {
     pub server: ApiServer,
-    pub objects: Objects,
     pub tasks: Tasks,
 }
 
@@ -41,7 +40,12 @@ impl Answer {
     pub fn refusal(&self) -> String {
         let status = self.json();
         assert_eq!(status["kind"], "Status", "{status}");
-        format!("{} {} {}", self.code, status["reason"].as_str().unwrap_or_default(), status["message"].as_str().unwrap_or_default())
+        format!(
+            "{} {} {}",
+            self.code,
+            status["reason"].as_str().unwrap_or_default(),
+            status["message"].as_str().unwrap_or_default()
+        )
     }
 }
 
@@ -52,11 +56,11 @@ pub(super) async fn cluster() -> Cluster {
 pub(super) async fn cluster_with(config: Config) -> Cluster {
     let tasks = Tasks::new();
     let store = Arc::new(store::Memory::new());
-    let objects =
-        Objects::open(store, api::kinds::builtin(), objects::Config::default(), &tasks).await.expect("an empty store opens");
+    let objects = Objects::open(store, api::kinds::builtin(), objects::Config::default(), &tasks)
+        .await
+        .expect("an empty store opens");
     admission::install(&objects);
-    let server = ApiServer::new(objects.clone(), config);
-    let cluster = Cluster { server, objects, tasks };
+    let cluster = Cluster { server: ApiServer::new(objects, config), tasks };
     for name in ["default", "other"] {
         let namespace = json!({ "metadata": { "name": name } });
         cluster.post("/api/v1/namespaces", &namespace).await;

@@ -20,7 +20,8 @@ struct Node;
 #[async_trait]
 impl NodeGateway for Node {
     async fn logs(&self, container: &ContainerAddress, options: &LogOptions) -> Result<LogStream, Status> {
-        let lines = [format!("{}/{} on {}\n", container.pod, container.container, container.node), format!("{options:?}\n")];
+        let lines =
+            [format!("{}/{} on {}\n", container.pod, container.container, container.node), format!("{options:?}\n")];
         Ok(futures::stream::iter(lines.map(|line| Ok(Bytes::from(line)))).boxed())
     }
 }
@@ -38,9 +39,19 @@ async fn a_pod_is_bound_to_one_node() {
     assert_eq!((bound.code, &bound.json()["status"]), (201, &json!("Success")), "{}", bound.text());
     let found = cluster.get(&format!("{PODS}/p")).await.json();
     assert_eq!(found["spec"]["nodeName"], "here");
-    assert!(found["status"]["conditions"].as_array().unwrap().iter().any(|one| one["type"] == "PodScheduled" && one["status"] == "True"));
+    assert!(
+        found["status"]["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["type"] == "PodScheduled" && one["status"] == "True")
+    );
     let refused = bind(&cluster, "p", "there").await.refusal();
-    assert!(refused.starts_with("409 Conflict Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned"), "{refused}");
+    assert!(
+        refused
+            .starts_with("409 Conflict Operation cannot be fulfilled on pods/binding \"p\": pod p is already assigned"),
+        "{refused}"
+    );
     assert_eq!(bind(&cluster, "p", "").await.code, 422);
     assert_eq!(bind(&cluster, "none", "here").await.code, 404);
 }

@@ -20,12 +20,19 @@ async fn an_object_lives_from_create_to_delete() {
     assert_eq!((put.code, put.json()["data"]["key"].as_str()), (200, Some("new")));
 
     let stale = cluster.ask("PUT", &format!("{MAPS}/a"), &[JSON], made.to_string()).await;
-    assert!(stale.refusal().starts_with("409 Conflict Operation cannot be fulfilled on configmaps \"a\":"), "{}", stale.refusal());
+    assert!(
+        stale.refusal().starts_with("409 Conflict Operation cannot be fulfilled on configmaps \"a\":"),
+        "{}",
+        stale.refusal()
+    );
 
     let gone = cluster.ask("DELETE", &format!("{MAPS}/a"), &[], "").await;
     assert_eq!(gone.code, 200);
     let status = gone.json();
-    assert_eq!((&status["status"], &status["details"]["name"], &status["details"]["kind"]), (&json!("Success"), &json!("a"), &json!("configmaps")));
+    assert_eq!(
+        (&status["status"], &status["details"]["name"], &status["details"]["kind"]),
+        (&json!("Success"), &json!("a"), &json!("configmaps"))
+    );
     assert_eq!(cluster.get(&format!("{MAPS}/a")).await.refusal(), "404 NotFound configmaps \"a\" not found");
 }
 
@@ -38,8 +45,20 @@ async fn refusals_are_worded_as_kubernetes_words_them() {
         ("GET", "/api/v1/nothing", "", String::new(), "404 NotFound the server could not find the requested resource"),
         ("GET", "/apis/x/v1/things/a", "", String::new(), "404 NotFound the server could not find"),
         ("GET", "/api/v1/namespaces/default/nodes", "", String::new(), "404 NotFound"),
-        ("POST", MAPS, "application/json", map(json!({ "metadata": { "name": "a" } })), "409 AlreadyExists configmaps \"a\" already exists"),
-        ("POST", "/api/v1/configmaps", "application/json", map(json!({ "metadata": { "name": "b" } })), "405 MethodNotAllowed"),
+        (
+            "POST",
+            MAPS,
+            "application/json",
+            map(json!({ "metadata": { "name": "a" } })),
+            "409 AlreadyExists configmaps \"a\" already exists",
+        ),
+        (
+            "POST",
+            "/api/v1/configmaps",
+            "application/json",
+            map(json!({ "metadata": { "name": "b" } })),
+            "405 MethodNotAllowed",
+        ),
         ("POST", &format!("{MAPS}/a"), "application/json", map(json!({})), "405 MethodNotAllowed"),
         ("PUT", MAPS, "application/json", map(json!({})), "405 MethodNotAllowed"),
         (
@@ -63,10 +82,28 @@ async fn refusals_are_worded_as_kubernetes_words_them() {
             map(json!({ "metadata": {} })),
             "400 BadRequest the name of the object (a based on URL) was undeterminable",
         ),
-        ("POST", MAPS, "application/json", map(json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "b" } })), "400 BadRequest"),
-        ("POST", MAPS, "application/json", map(json!({ "metadata": { "name": "B_" } })), "422 Invalid ConfigMap \"B_\" is invalid: metadata.name:"),
+        (
+            "POST",
+            MAPS,
+            "application/json",
+            map(json!({ "kind": "Pod", "apiVersion": "v1", "metadata": { "name": "b" } })),
+            "400 BadRequest",
+        ),
+        (
+            "POST",
+            MAPS,
+            "application/json",
+            map(json!({ "metadata": { "name": "B_" } })),
+            "422 Invalid ConfigMap \"B_\" is invalid: metadata.name:",
+        ),
         ("POST", MAPS, "application/json", "{".to_owned(), "400 BadRequest"),
-        ("POST", MAPS, "text/plain", "{}".to_owned(), "415 UnsupportedMediaType the body of the request was in an unknown format"),
+        (
+            "POST",
+            MAPS,
+            "text/plain",
+            "{}".to_owned(),
+            "415 UnsupportedMediaType the body of the request was in an unknown format",
+        ),
         ("PATCH", &format!("{MAPS}/a"), "application/json", "{}".to_owned(), "415 UnsupportedMediaType"),
         ("PATCH", &format!("{MAPS}/a"), "application/merge-patch+json", "[]".to_owned(), "400 BadRequest"),
         ("PATCH", &format!("{MAPS}/a"), "application/apply-patch+yaml", "{}".to_owned(), "422 Invalid"),
@@ -75,8 +112,20 @@ async fn refusals_are_worded_as_kubernetes_words_them() {
         ("GET", &format!("{MAPS}?labelSelector=a%20b%20c"), "", String::new(), "400 BadRequest"),
         ("GET", &format!("{MAPS}?fieldSelector=spec.x%3Dy"), "", String::new(), "400 BadRequest"),
         ("GET", &format!("{MAPS}?limit=x"), "", String::new(), "400 BadRequest"),
-        ("DELETE", "/api/v1/namespaces/default", "", String::new(), "403 Forbidden namespaces \"default\" is forbidden: this namespace may not be deleted"),
-        ("POST", "/api/v1/namespaces/none/configmaps", "application/json", map(json!({ "metadata": { "name": "b" } })), "404 NotFound namespaces \"none\" not found"),
+        (
+            "DELETE",
+            "/api/v1/namespaces/default",
+            "",
+            String::new(),
+            "403 Forbidden namespaces \"default\" is forbidden: this namespace may not be deleted",
+        ),
+        (
+            "POST",
+            "/api/v1/namespaces/none/configmaps",
+            "application/json",
+            map(json!({ "metadata": { "name": "b" } })),
+            "404 NotFound namespaces \"none\" not found",
+        ),
         ("GET", &format!("{MAPS}/a/status"), "", String::new(), "404 NotFound"),
         ("GET", &format!("{MAPS}/a/b/c"), "", String::new(), "404 NotFound"),
     ] {
@@ -205,7 +254,7 @@ async fn a_status_is_written_apart() {
 #[tokio::test]
 async fn bodies_may_be_yaml_protobuf_or_packed() {
     let cluster = cluster().await;
-    let yaml = "metadata:\n  name: y\ndata:\n  a: b\n";
+    let yaml = "metadata:\n  name: yaml\ndata:\n  a: b\n";
     let answer = cluster.ask("POST", MAPS, &[("content-type", "application/yaml")], yaml).await;
     assert_eq!(answer.code, 201, "{}", answer.text());
 

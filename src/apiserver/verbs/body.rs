@@ -3,7 +3,6 @@
 use api::schema::Definition;
 use api::strict::{self, ContentType, Expected, FieldValidation};
 use api::{Kind, Status};
-use bytes::Bytes;
 use objects::Patch;
 use serde_json::{Map, Value};
 
@@ -83,14 +82,13 @@ pub(crate) fn validation(call: &Call) -> FieldValidation {
 pub(crate) async fn object(call: &mut Call, kind: &Kind) -> Result<Decoded, Status> {
     let content = content(call.content_type())?;
     let bytes = call.bytes().await?;
-    strictly(call, bytes, content, kind).await
+    strictly(call, &bytes, content, kind)
 }
 
-async fn strictly(call: &Call, bytes: Bytes, content: ContentType, kind: &Kind) -> Result<Decoded, Status> {
+fn strictly(call: &Call, bytes: &[u8], content: ContentType, kind: &Kind) -> Result<Decoded, Status> {
     let definition: Option<&'static Definition> = api::schema::lookup(&kind.group, &kind.version, &kind.kind);
-    let expected =
-        Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, definition };
-    let decoded = strict::decode(&bytes, content, Some(expected), validation(call))?;
+    let expected = Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, definition };
+    let decoded = strict::decode(bytes, content, Some(expected), validation(call))?;
     Ok(Decoded { value: decoded.object, warnings: decoded.warnings })
 }
 
@@ -101,7 +99,7 @@ pub(crate) async fn patch(call: &mut Call, kind: &Kind, form: PatchForm) -> Resu
         // YAML holds JSON, but reading JSON as JSON is ten times as quick.
         let looks_like_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         let content = if looks_like_json { ContentType::Json } else { ContentType::Yaml };
-        return strictly(call, bytes, content, kind).await;
+        return strictly(call, &bytes, content, kind);
     }
     let value: Value = serde_json::from_slice(&bytes)
         .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
@@ -113,7 +111,9 @@ pub(crate) async fn patch(call: &mut Call, kind: &Kind, form: PatchForm) -> Resu
             )));
         }
         (Value::Array(_), PatchForm::Json) | (Value::Object(_), PatchForm::Merge | PatchForm::Strategic) => {}
-        (_, PatchForm::Json) => return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations")),
+        (_, PatchForm::Json) => {
+            return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
+        }
         _ => return Err(Status::bad_request("error decoding patch: a merge patch is an object")),
     }
     Ok(Decoded { value, warnings: Vec::new() })
@@ -140,7 +140,8 @@ pub(crate) async fn virtual_object(call: &mut Call, group: &str, version: &str, 
     let content = content(call.content_type())?;
     let bytes = call.bytes().await?;
     let mut value = loosely(&bytes, content)?;
-    let fields = value.as_object_mut().ok_or_else(|| Status::bad_request(format!("the body of the request is no {kind}")))?;
+    let fields =
+        value.as_object_mut().ok_or_else(|| Status::bad_request(format!("the body of the request is no {kind}")))?;
     let wanted = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     expect(fields, "apiVersion", &wanted, |said| {
         format!("the API version in the data ({said}) does not match the expected API version ({wanted})")
@@ -173,7 +174,10 @@ fn loosely(bytes: &[u8], content: ContentType) -> Result<Value, Status> {
         ContentType::Yaml => {
             let text = std::str::from_utf8(bytes).map_err(|_| Status::bad_request("the body is no UTF-8 text"))?;
             api::yaml::parse(text).map_err(|error| {
-                Status::bad_request(format!("the body is no YAML: {error} (line {}, column {})", error.line, error.column))
+                Status::bad_request(format!(
+                    "the body is no YAML: {error} (line {}, column {})",
+                    error.line, error.column
+                ))
             })
         }
         ContentType::Protobuf => api::protobuf::decode(bytes).map_err(|error| Status::bad_request(error.to_string())),

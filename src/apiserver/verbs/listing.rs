@@ -62,19 +62,14 @@ fn whole(kind: &Kind, list: &List) -> Bytes {
 }
 
 fn metadata(list: &List) -> Result<Bytes, Status> {
-    let items: Vec<Bytes> =
-        list.items.iter().map(|item| show::metadata_only(&item.json)).collect::<Result<_, _>>()?;
+    let items: Vec<Bytes> = list.items.iter().map(|item| show::metadata_only(&item.json)).collect::<Result<_, _>>()?;
     let items = items.iter().map(AsRef::as_ref);
     Ok(joined("PartialObjectMetadataList", "meta.k8s.io/v1", &list_metadata(list), items))
 }
 
-fn joined<'a>(
-    kind: &str,
-    version: &str,
-    metadata: &Value,
-    items: impl Iterator<Item = &'a [u8]> + Clone,
-) -> Bytes {
-    let head = format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind), json!(version));
+fn joined<'a>(kind: &str, version: &str, metadata: &Value, items: impl Iterator<Item = &'a [u8]> + Clone) -> Bytes {
+    let head =
+        format!("{{\"kind\":{},\"apiVersion\":{},\"metadata\":{metadata},\"items\":[", json!(kind), json!(version));
     let size: usize = items.clone().map(|item| item.len() + 1).sum();
     let mut bytes = Vec::with_capacity(head.len() + size + 2);
     bytes.extend_from_slice(head.as_bytes());

@@ -84,7 +84,11 @@ pub(crate) fn write_options(call: &Call, kind: &str, apply: bool) -> Result<Writ
             errors.push(FieldError::too_long("fieldManager", 128));
         }
         if manager.chars().any(char::is_control) {
-            errors.push(FieldError::invalid("fieldManager", &json!(manager), "should only contain printable characters"));
+            errors.push(FieldError::invalid(
+                "fieldManager",
+                &json!(manager),
+                "should only contain printable characters",
+            ));
         }
     }
     if apply && manager.is_none() {
@@ -94,8 +98,7 @@ pub(crate) fn write_options(call: &Call, kind: &str, apply: bool) -> Result<Writ
     if force.is_some() && !apply && kind == "PatchOptions" {
         errors.push(FieldError::forbidden("force", "may not be specified for non-apply patch"));
     }
-    if let Some(other) =
-        call.query.get("fieldValidation").filter(|text| !matches!(*text, "Ignore" | "Warn" | "Strict"))
+    if let Some(other) = call.query.get("fieldValidation").filter(|text| !matches!(*text, "Ignore" | "Warn" | "Strict"))
     {
         errors.push(FieldError::not_supported("fieldValidation", &json!(other), &["Ignore", "Strict", "Warn"]));
     }

@@ -25,8 +25,7 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Result<Reply, Stat
     let agreed = call.agreed()?;
     let sent = body::options(&mut call, "DeleteOptions").await?;
     let options = options::delete_options(&call, sent.as_ref())?;
-    let outcome =
-        call.server.objects.delete(&target.kind, target.namespace(), target.name(), &options).await?;
+    let outcome = call.server.objects.delete(&target.kind, target.namespace(), target.name(), &options).await?;
     // Only who asked for background deletion the old way is told that there is more to come.
     let orphan = sent.as_ref().and_then(|body| body.get("orphanDependents")).and_then(Value::as_bool);
     let code = if orphan.or(call.query.optional_flag("orphanDependents")) == Some(false) { 202 } else { 200 };
@@ -34,13 +33,7 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Result<Reply, Stat
 }
 
 /// Answers a deletion; `marked` is the code for an object that is still there.
-fn deleted(
-    kind: &Kind,
-    outcome: &Deleted,
-    agreed: Agreed,
-    query: &Query,
-    marked: u16,
-) -> Result<Reply, Status> {
+fn deleted(kind: &Kind, outcome: &Deleted, agreed: Agreed, query: &Query, marked: u16) -> Result<Reply, Status> {
     match outcome {
         Deleted::Gone(object) if kind.group.is_empty() && ANSWERED_WHOLE.contains(&kind.plural.as_str()) => {
             shown(kind, object, agreed, query, 200)

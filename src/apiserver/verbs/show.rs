@@ -22,13 +22,7 @@ pub(crate) async fn get(call: &Call, target: &Target) -> Result<Reply, Status> {
 }
 
 /// Answers with an object.
-pub(crate) fn shown(
-    kind: &Kind,
-    object: &Object,
-    agreed: Agreed,
-    query: &Query,
-    code: u16,
-) -> Result<Reply, Status> {
+pub(crate) fn shown(kind: &Kind, object: &Object, agreed: Agreed, query: &Query, code: u16) -> Result<Reply, Status> {
     let json = match agreed.form {
         Form::Whole => object.json.clone(),
         Form::Metadata => metadata_only(&object.json)?,
@@ -53,8 +47,8 @@ pub(crate) fn metadata_only(json: &[u8]) -> Result<Bytes, Status> {
         #[serde(borrow)]
         metadata: Option<&'a RawValue>,
     }
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(json).map_err(|error| Status::internal(format!("a stored object is no JSON: {error}")))?;
+    let envelope: Envelope<'_> = serde_json::from_slice(json)
+        .map_err(|error| Status::internal(format!("a stored object is no JSON: {error}")))?;
     let metadata = envelope.metadata.map_or("{}", RawValue::get);
     const HEAD: &str = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
     let mut text = String::with_capacity(HEAD.len() + metadata.len() + 1);

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use api::table::{IncludeObject, table, table_of_one};
 use api::{Kind, Status};
 use axum::body::Body;
-use prometheus_client::metrics::gauge::Gauge;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use jiff::Timestamp;
 use objects::{Object, WatchEvent};
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 
 use super::{Target, options, show};
@@ -30,9 +30,7 @@ pub(crate) async fn watch(call: &Call, target: &Target) -> Result<Reply, Status>
     let events = match started {
         Ok(events) => events.left_stream(),
         // Reflectors look for 410 among the events.
-        Err(status) if status.code == 410 => {
-            futures::stream::iter([WatchEvent::Error(status)]).right_stream()
-        }
+        Err(status) if status.code == 410 => futures::stream::iter([WatchEvent::Error(status)]).right_stream(),
         Err(status) => return Err(status),
     };
     let open = Open::new(call.server.journal.watches().clone());

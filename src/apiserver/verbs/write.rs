@@ -26,8 +26,7 @@ pub(crate) async fn update(mut call: Call, target: Target, sub: Sub) -> Result<R
     let Decoded { value, warnings } = body::object(&mut call, &target.kind).await?;
     check_names(&value, target.name(), target.namespace())?;
     let name = target.name().to_owned();
-    let written =
-        call.server.objects.update(&target.kind, target.namespace(), &name, sub, value, &options).await?;
+    let written = call.server.objects.update(&target.kind, target.namespace(), &name, sub, value, &options).await?;
     Ok(answer(&call, &target, &written, agreed)?.with_warnings(warnings).with_warnings(options.warnings.take()))
 }
 
@@ -41,8 +40,7 @@ pub(crate) async fn patch(mut call: Call, target: Target, sub: Sub) -> Result<Re
     }
     let patch = form.with(value);
     let name = target.name().to_owned();
-    let written =
-        call.server.objects.patch(&target.kind, target.namespace(), &name, sub, patch, &options).await?;
+    let written = call.server.objects.patch(&target.kind, target.namespace(), &name, sub, patch, &options).await?;
     Ok(answer(&call, &target, &written, agreed)?.with_warnings(warnings).with_warnings(options.warnings.take()))
 }
 

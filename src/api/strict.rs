@@ -170,7 +170,7 @@ fn identify(
     expected: Option<Expected<'_>>,
     body: &[u8],
 ) -> Result<(String, String), Status> {
-    let mut found = |name: &str| match fields.get(name) {
+    let found = |name: &str| match fields.get(name) {
         None | Some(Value::Null) => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(_) => {

@@ -5,8 +5,9 @@ use serde_saphyr::{DuplicateKeyPolicy, Options};
 
 use super::{Document, YamlError};
 
-/// Deeper nesting than any Kubernetes object has, and little enough for the smallest stack.
-const DEPTH_MAX: usize = 128;
+/// Deeper nesting than any Kubernetes object has, and little enough for a stack of 2 MiB: the parser takes 16 KiB a level
+/// when it is not optimised.
+const DEPTH_MAX: usize = 64;
 
 /// All documents of a stream; empty ones are left out. A repeated key is an error.
 pub fn documents(text: &str) -> Result<Vec<Document>, YamlError> {

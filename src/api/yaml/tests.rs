@@ -55,6 +55,11 @@ fn bombs_do_not_go_off() {
         bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", "));
     }
     refused(&bomb);
+    for depth in [64, 65, 66, 1_000] {
+        let lists = parse(&format!("{}1{}", "[".repeat(depth), "]".repeat(depth)));
+        let maps = parse(&(0..depth).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
+        assert_eq!((lists.is_ok(), maps.is_ok()), (depth <= 64, depth <= 64), "{depth} {lists:?} {maps:?}");
+    }
     refused(&"[".repeat(10_000));
     refused(&format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000)));
     let deep: String = (0..5_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();

@@ -166,8 +166,25 @@ pub struct Kind {
     pub columns: Vec<Column>,
     /// Whether strategic merge patch is understood (built-in kinds) or not (custom resources).
     pub strategic: bool,
+    /// Set where the objects are stored as another kind's, and this is only how they are shown and sent here.
+    pub form: Option<Form>,
     /// Whatever the kind does beyond being stored.
     pub behaviour: Arc<dyn Behaviour>,
+}
+
+/// Another form of a stored kind: both have the same objects.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// The group of the kind that is stored.
+    pub group: String,
+    /// Its version.
+    pub version: String,
+    /// Its plural.
+    pub plural: String,
+    /// Turns an object of this form into the stored one.
+    pub to_stored: fn(&mut Value),
+    /// The way back.
+    pub from_stored: fn(&mut Value),
 }
 
 /// A row of discovery for a subresource with code of its own.

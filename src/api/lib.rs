@@ -26,7 +26,7 @@ pub mod table;
 pub mod user;
 pub mod yaml;
 
-pub use kind::{Behaviour, Cell, Column, Kind, KindSet, Scale, Scope};
+pub use kind::{Behaviour, Cell, Column, Form, Kind, KindSet, Scale, Scope};
 pub use meta::{Labels, Meta};
 pub use quantity::Quantity;
 pub use schema::{Definition, Schema};

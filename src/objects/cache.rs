@@ -17,8 +17,8 @@ use store::Revision;
 use tokio::sync::watch;
 
 use crate::Object;
-pub(crate) use ring::{Change, RingBounds};
 use ring::Ring;
+pub(crate) use ring::{Change, RingBounds};
 
 pub(crate) type Items = OrdMap<Arc<str>, Arc<Object>>;
 
@@ -31,7 +31,11 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// The objects of `namespace` (of all when `None`) that come after the place `after`, in order.
-    pub fn range(&self, namespace: Option<&str>, after: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
+    pub fn range(
+        &self,
+        namespace: Option<&str>,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&Arc<str>, &Arc<Object>)> {
         let prefix = namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default();
         let start = match after {
             Some(after) if after >= prefix.as_str() => Bound::Excluded(Arc::from(after)),

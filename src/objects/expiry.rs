@@ -13,8 +13,6 @@ use crate::{Object, Objects, keys};
 const PERIOD: Duration = Duration::from_secs(60);
 /// How many are taken away by one transaction.
 const AT_ONCE: usize = 200;
-/// The kinds that hold what happened.
-const EVENTS: [(&str, &str); 2] = [("", "events"), ("events.k8s.io", "events")];
 
 impl Objects {
     /// Takes events away that are older than the configuration says, for ever.
@@ -31,21 +29,15 @@ impl Objects {
     pub(crate) async fn expire_once(&self, now: Timestamp) {
         let age = SignedDuration::try_from(self.inner.config.events_kept).unwrap_or(SignedDuration::MAX);
         let Ok(oldest) = now.checked_sub(age) else { return };
-        for (group, plural) in EVENTS {
-            let resource = keys::resource_of(group, plural);
-            let snapshot = self.inner.cache.kind(&resource).snapshot();
-            let old: Vec<String> = snapshot
-                .items
-                .iter()
-                .filter(|(_, event)| is_over(event, oldest))
-                .map(|(place, _)| format!("{}{resource}/{place}", keys::OBJECTS))
-                .collect();
-            for some in old.chunks(AT_ONCE) {
-                let txn = Txn { deletes: some.to_vec(), ..Txn::default() };
-                if let Err(error) = self.inner.store.commit(txn).await {
-                    tracing::warn!(%error, "old events are still there");
-                    return;
-                }
+        let resource = keys::resource_of("", "events");
+        let snapshot = self.inner.cache.kind(&resource).snapshot();
+        let old = snapshot.items.iter().filter(|(_, event)| is_over(event, oldest));
+        let old: Vec<String> = old.map(|(place, _)| format!("{}{resource}/{place}", keys::OBJECTS)).collect();
+        for some in old.chunks(AT_ONCE) {
+            let txn = Txn { deletes: some.to_vec(), ..Txn::default() };
+            if let Err(error) = self.inner.store.commit(txn).await {
+                tracing::warn!(%error, "old events are still there");
+                return;
             }
         }
     }

@@ -7,7 +7,8 @@
 //! | `/allocated/clusterips/ADDRESS` | `NAMESPACE/NAME` of the Service that has the address |
 //! | `/allocated/nodeports/PORT` | `NAMESPACE/NAME` of the Service that has the port |
 //!
-//! The version of a kind is not part of its key: versions that share storage share their objects.
+//! The version of a kind is not part of its key: versions that share storage share their objects, and a kind that is only a form of
+//! another one has that one's key.
 
 use api::Kind;
 
@@ -18,7 +19,10 @@ pub(crate) const ALLOCATED: &str = "/allocated/";
 
 /// `core/pods`: what objects of a kind are kept under.
 pub(crate) fn resource(kind: &Kind) -> String {
-    resource_of(&kind.group, &kind.plural)
+    match &kind.form {
+        Some(form) => resource_of(&form.group, &form.plural),
+        None => resource_of(&kind.group, &kind.plural),
+    }
 }
 
 pub(crate) fn resource_of(group: &str, plural: &str) -> String {

@@ -22,6 +22,7 @@ mod admission;
 mod cache;
 mod expiry;
 mod feed;
+mod form;
 mod keys;
 mod list;
 mod managed_fields;

@@ -11,7 +11,7 @@ use store::Revision;
 
 use crate::cache::Snapshot;
 use crate::options::{List, ListOptions, RevisionMatch, Revisions};
-use crate::{Object, Objects, keys, refusal};
+use crate::{Object, Objects, form, keys, refusal};
 
 /// How long a read waits for a revision that is not there yet.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,7 +41,8 @@ impl Token {
 
     fn parse(text: &str) -> Result<Self, Status> {
         let wrong = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| wrong(&error.to_string()))?;
+        let bytes =
+            BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| wrong(&error.to_string()))?;
         let token: Self = serde_json::from_slice(&bytes).map_err(|error| wrong(&error.to_string()))?;
         if token.v != TOKEN_VERSION || token.start.is_empty() || token.rv == 0 || token.rv < -1 {
             return Err(wrong("unsupported version or content"));
@@ -88,7 +89,8 @@ impl Objects {
             None => self.fresh().await?,
             Some(at) => self.not_older_than(at).await?,
         }
-        self.cached(kind, namespace, name).ok_or_else(|| refusal::not_found(kind, name))
+        let found = self.cached(kind, namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
+        Ok(form::shown(kind, &found))
     }
 
     /// The objects of a kind, in one namespace or in all.
@@ -100,7 +102,7 @@ impl Objects {
             Some(token) => self.continued(kind, token, options).await?,
             None => self.snapshot_for(kind, options).await?,
         };
-        Ok(page(&snapshot, namespace, token.as_ref().map(Token::place), options))
+        Ok(page(&snapshot, (kind, namespace), token.as_ref().map(Token::place), options))
     }
 
     async fn continued(&self, kind: &Kind, token: &Token, options: &ListOptions) -> Result<Snapshot, Status> {
@@ -159,15 +161,21 @@ impl Objects {
 }
 
 /// Picks one page out of a snapshot.
-fn page(snapshot: &Snapshot, namespace: Option<&str>, after: Option<&str>, options: &ListOptions) -> List {
+fn page(
+    snapshot: &Snapshot,
+    (kind, namespace): (&Kind, Option<&str>),
+    after: Option<&str>,
+    options: &ListOptions,
+) -> List {
     let all = options.label_selector.is_everything() && options.field_selector.is_everything();
     let limit = if options.limit == 0 { usize::MAX } else { usize::try_from(options.limit).unwrap_or(usize::MAX) };
     let mut candidates = snapshot
         .range(namespace, after)
+        .map(|(place, object)| (place, form::shown(kind, object)))
         .filter(|(_, object)| all || object.is_selected(&options.label_selector, &options.field_selector));
     let (mut items, mut last) = (Vec::new(), None);
     for (place, object) in candidates.by_ref().take(limit) {
-        items.push(object.clone());
+        items.push(object);
         last = Some(place);
     }
     let more = items.len() == limit && candidates.next().is_some();

@@ -101,7 +101,12 @@ fn type_of(object: &Value) -> &str {
 
 fn cluster_ip(object: &Value) -> &str {
     let first = || spec(object).get("clusterIPs")?.get(0)?.as_str();
-    spec(object).get("clusterIP").and_then(Value::as_str).filter(|text| !text.is_empty()).or_else(first).unwrap_or_default()
+    spec(object)
+        .get("clusterIP")
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+        .or_else(first)
+        .unwrap_or_default()
 }
 
 fn node_ports(object: &Value) -> impl Iterator<Item = u64> {
@@ -122,7 +127,8 @@ pub(crate) fn held(kind: &Kind, object: &Value) -> Vec<String> {
     if !is_service(kind) {
         return Vec::new();
     }
-    let address = Some(cluster_ip(object)).filter(|ip| !ip.is_empty() && *ip != "None" && type_of(object) != "ExternalName");
+    let address =
+        Some(cluster_ip(object)).filter(|ip| !ip.is_empty() && *ip != "None" && type_of(object) != "ExternalName");
     let ports: HashSet<u64> = node_ports(object).collect();
     address.map(address_key).into_iter().chain(ports.into_iter().map(port_key)).collect()
 }
@@ -203,7 +209,11 @@ impl Objects {
             address = if is_ours { ranges.first() } else { self.pick_address() }.to_string();
         } else if address != "None" && !had.contains(&address_key(&address)) {
             let wrong = |why: &str| {
-                FieldError::invalid("spec.clusterIPs", &json!([address]), &format!("failed to allocate IP {address}: {why}"))
+                FieldError::invalid(
+                    "spec.clusterIPs",
+                    &json!([address]),
+                    &format!("failed to allocate IP {address}: {why}"),
+                )
             };
             match address.parse::<Ipv4Addr>() {
                 Ok(parsed) if ranges.contains(parsed) => {
@@ -240,9 +250,8 @@ impl Objects {
         let all = object["spec"].get_mut("ports").and_then(Value::as_array_mut);
         for (at, port) in all.into_iter().flatten().enumerate() {
             let Some(fields) = port.as_object_mut() else { continue };
-            let wrong = |sent: u64, why: &str| {
-                FieldError::invalid(format!("spec.ports[{at}].nodePort"), &json!(sent), why)
-            };
+            let wrong =
+                |sent: u64, why: &str| FieldError::invalid(format!("spec.ports[{at}].nodePort"), &json!(sent), why);
             match fields.get("nodePort").and_then(Value::as_u64).filter(|sent| *sent > 0) {
                 Some(sent) if had.contains(&port_key(sent)) => {}
                 Some(sent) if (u64::from(first)..=u64::from(last)).contains(&sent) => {

@@ -3,6 +3,7 @@
 mod concurrency;
 mod deleting;
 mod expiry;
+mod forms;
 mod reading;
 mod watching;
 mod writing;

@@ -13,6 +13,7 @@ use futures::stream::BoxStream;
 use store::Revision;
 
 use crate::cache::{Change, KindCache, Snapshot};
+use crate::form::View;
 use crate::list::options_invalid;
 use crate::options::{RevisionMatch, WatchOptions};
 use crate::{Object, Objects, keys, refusal};
@@ -69,37 +70,40 @@ enum Start {
 fn check(options: &WatchOptions) -> Result<(), Status> {
     let forbidden = |field: &str, why: &str| Err(options_invalid(FieldError::forbidden(field, why)));
     match (options.send_initial_events, options.resource_version_match) {
-        (None, Some(_)) => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-        }
-        (Some(_), None | Some(RevisionMatch::Exact)) => forbidden(
+        (None, Some(_)) => forbidden(
             "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
         ),
+        (Some(_), None | Some(RevisionMatch::Exact)) => {
+            forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        }
         _ => Ok(()),
     }
 }
 
 struct Selection {
+    view: View,
     labels: LabelSelector,
     fields: FieldSelector,
 }
 
 impl Selection {
-    fn has(&self, object: &Object) -> bool {
-        object.is_selected(&self.labels, &self.fields)
+    /// The object, if it is in the selection.
+    fn pick(&self, object: &Arc<Object>) -> Option<Arc<Object>> {
+        let seen = self.view.see(object);
+        seen.is_selected(&self.labels, &self.fields).then_some(seen)
     }
 
     /// What a change looks like to somebody who sees only the selection.
-    fn seen(&self, change: Change) -> Option<WatchEvent> {
-        let was = change.before.as_ref().is_some_and(|before| self.has(before));
-        let is = !change.deleted && self.has(&change.object);
-        match (was, is) {
-            (false, false) => None,
-            (false, true) => Some(WatchEvent::Added(change.object)),
-            (true, true) => Some(WatchEvent::Modified(change.object)),
-            (true, false) if change.deleted => Some(WatchEvent::Deleted(change.object)),
-            (true, false) => Some(WatchEvent::Deleted(change.before?.moved_to(change.revision))),
+    fn seen(&self, change: &Change) -> Option<WatchEvent> {
+        let before = change.before.as_ref().and_then(|before| self.pick(before));
+        let now = self.pick(&change.object);
+        match (before, now) {
+            (Some(_), Some(now)) if change.deleted => Some(WatchEvent::Deleted(now)),
+            (Some(_), Some(now)) => Some(WatchEvent::Modified(now)),
+            (None, Some(now)) if !change.deleted => Some(WatchEvent::Added(now)),
+            (Some(before), None) => Some(WatchEvent::Deleted(before.moved_to(change.revision))),
+            (None, _) => None,
         }
     }
 }
@@ -114,7 +118,11 @@ impl Objects {
         let following = Following {
             cache,
             namespace: namespace.map(|namespace| format!("{namespace}/")).unwrap_or_default(),
-            selection: Selection { labels: options.label_selector.clone(), fields: options.field_selector.clone() },
+            selection: Selection {
+                view: View::of(kind),
+                labels: options.label_selector.clone(),
+                fields: options.field_selector.clone(),
+            },
             bookmarks: options.allow_bookmarks,
             timeout: options.timeout,
             shutdown: self.inner.shutdown.clone(),
@@ -174,7 +182,9 @@ impl Following {
                 Start::With(snapshot, ends_with_bookmark) => {
                     let revision = snapshot.revision;
                     for (place, object) in snapshot.items {
-                        if place.starts_with(&self.namespace) && self.selection.has(&object) {
+                        if place.starts_with(&self.namespace)
+                            && let Some(object) = self.selection.pick(&object)
+                        {
                             yield WatchEvent::Added(object);
                         }
                     }
@@ -197,7 +207,7 @@ impl Following {
                 let caught_up = changes.is_empty();
                 for change in changes {
                     if change.place.starts_with(&self.namespace)
-                        && let Some(event) = self.selection.seen(change)
+                        && let Some(event) = self.selection.seen(&change)
                     {
                         yield event;
                     }

@@ -42,7 +42,11 @@ impl Target<'_> {
         keys::object(self.kind, self.namespace, self.name)
     }
     fn invalid(&self, errors: &[FieldError]) -> Result<(), Status> {
-        if errors.is_empty() { Ok(()) } else { Err(Status::invalid(&self.kind.group, &self.kind.kind, self.name, errors)) }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(Status::invalid(&self.kind.group, &self.kind.kind, self.name, errors))
+        }
     }
 }
 
@@ -149,7 +153,13 @@ impl Objects {
     }
 
     /// Removes what was written at `current.revision`. `last` is how it looked in the end.
-    async fn remove(&self, target: Target<'_>, current: &Object, last: &Value, dry_run: bool) -> Result<Outcome, Status> {
+    async fn remove(
+        &self,
+        target: Target<'_>,
+        current: &Object,
+        last: &Value,
+        dry_run: bool,
+    ) -> Result<Outcome, Status> {
         let broken = |error: serde_json::Error| Status::internal(format!("the object cannot be read back: {error}"));
         let shown = |revision| Object::stored(&encode(last), revision, Some(target.kind)).map(Arc::new).map_err(broken);
         if dry_run {

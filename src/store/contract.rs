@@ -204,6 +204,6 @@ pub trait Store: Send + Sync + 'static {
 pub type SharedStore = Arc<dyn Store>;
 
 #[cfg(test)]
-pub(crate) mod tests;
-#[cfg(test)]
 pub(crate) mod model;
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,6 +8,7 @@ use super::cells::{column, name_column, or, wide};
 use super::checks::Faults;
 use super::fields::{get, int, is_set, set, text, text_at};
 use super::row::row;
+use crate::kind::Form;
 use crate::table::since_value;
 use crate::{Behaviour, Column, FieldError, Kind, Scope, meta};
 
@@ -25,6 +26,13 @@ pub fn kind() -> Kind {
     row("events.k8s.io", "v1", "Event", "events", Scope::Namespaced)
         .short(&["ev"])
         .columns(columns("regarding"))
+        .form(Form {
+            group: String::new(),
+            version: "v1".to_owned(),
+            plural: "events".to_owned(),
+            to_stored: to_core,
+            from_stored: to_events,
+        })
         .behaviour(NewEvent)
         .build()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::kind::{Plain, Subresource};
+use crate::kind::{Form, Plain, Subresource};
 use crate::table::default_columns;
 use crate::{Behaviour, Column, Kind, Scale, Scope};
 
@@ -27,6 +27,7 @@ pub(crate) fn row(group: &str, version: &str, kind: &str, plural: &str, scope: S
         extra_subresources: Vec::new(),
         columns: default_columns(),
         strategic: true,
+        form: None,
         behaviour: Arc::new(Plain),
     })
 }
@@ -81,6 +82,11 @@ impl RowBuilder {
     /// What it does.
     pub(crate) fn behaviour(mut self, behaviour: impl Behaviour) -> Self {
         self.0.behaviour = Arc::new(behaviour);
+        self
+    }
+    /// Stored as objects of another kind.
+    pub(crate) fn form(mut self, form: Form) -> Self {
+        self.0.form = Some(form);
         self
     }
     /// The row.

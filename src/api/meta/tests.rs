@@ -24,6 +24,7 @@ fn kind(scope: Scope) -> Kind {
         extra_subresources: Vec::new(),
         columns: Vec::new(),
         strategic: true,
+        form: None,
         behaviour: Arc::new(Plain),
     }
 }

@@ -34,7 +34,8 @@ async fn services_made_at_once_never_share_an_address_or_a_port() {
     let make = |n: usize| {
         let world = &world;
         async move {
-            let object = json!({"metadata": {"name": format!("s{n}")}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+            let object =
+                json!({"metadata": {"name": format!("s{n}")}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
             world.create("services", object).await.unwrap().value()
         }
     };
@@ -65,7 +66,9 @@ async fn a_list_and_the_watch_after_it_are_everything() {
         let from = WatchOptions { resource_version: Some(list.revision.to_string()), ..WatchOptions::default() };
         let mut watch = world.objects.watch(&kind, Some("default"), &from).await.unwrap();
         let mut last = list.revision;
-        while seen.len() < 64 || seen.iter().any(|name| name.split('-').nth(1).unwrap().parse::<u32>().unwrap() % 3 == 0) {
+        while seen.len() < 64
+            || seen.iter().any(|name| name.split('-').nth(1).unwrap().parse::<u32>().unwrap() % 3 == 0)
+        {
             match watch.next().await.unwrap() {
                 WatchEvent::Added(object) => {
                     assert!(object.revision > last);

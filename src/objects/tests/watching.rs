@@ -15,7 +15,9 @@ async fn told(watch: &mut Watch, count: usize) -> Vec<String> {
             Some(WatchEvent::Added(object)) => format!("+{}", object.meta.name),
             Some(WatchEvent::Modified(object)) => format!("~{}", object.meta.name),
             Some(WatchEvent::Deleted(object)) => format!("-{}", object.meta.name),
-            Some(WatchEvent::Bookmark { initial_events_end, .. }) => (if initial_events_end { "||" } else { "|" }).into(),
+            Some(WatchEvent::Bookmark { initial_events_end, .. }) => {
+                (if initial_events_end { "||" } else { "|" }).into()
+            }
             Some(WatchEvent::Error(status)) => format!("!{}", status.code),
             None => "end".into(),
         });

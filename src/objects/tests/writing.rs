@@ -37,7 +37,11 @@ async fn wrong_creates_are_refused_in_kubernetes_words() {
     let rows = [
         (json!({"metadata": {}}), 422, "Required value: name or generateName is required"),
         (json!({"metadata": {"name": "Not A Name"}}), 422, "Invalid value: \"Not A Name\""),
-        (json!({"metadata": {"name": "a", "namespace": "other"}}), 400, "namespace of the provided object does not match"),
+        (
+            json!({"metadata": {"name": "a", "namespace": "other"}}),
+            400,
+            "namespace of the provided object does not match",
+        ),
         (json!({"kind": "Secret", "metadata": {"name": "a"}}), 400, "cannot be handled as a ConfigMap"),
         (json!({"apiVersion": "v2", "metadata": {"name": "a"}}), 400, "does not match the expected API version"),
         (json!([1]), 400, "must be an object"),
@@ -82,7 +86,8 @@ async fn a_dry_run_writes_nothing() {
     let world = World::new().await;
     let kind = world.kind("configmaps");
     let options = WriteOptions { dry_run: true, ..WriteOptions::default() };
-    let made = world.objects.create(&kind, Some("default"), json!({"metadata": {"name": "a"}}), &options).await.unwrap();
+    let made =
+        world.objects.create(&kind, Some("default"), json!({"metadata": {"name": "a"}}), &options).await.unwrap();
     assert!(!made.meta.uid.is_empty());
     assert_eq!(world.get("configmaps", "a").await.unwrap_err().code, 404);
     let there = world.config_map("b", "1").await;
@@ -114,7 +119,10 @@ async fn an_update_compares_revisions_and_uids() {
     world.update("configmaps", "a", Sub::None, second.clone()).await.unwrap();
     second["metadata"]["uid"] = json!("another");
     let other = world.update("configmaps", "a", Sub::None, second.clone()).await.unwrap_err();
-    assert!(other.message.contains("Precondition failed: UID in precondition: another, UID in object meta: "), "{other}");
+    assert!(
+        other.message.contains("Precondition failed: UID in precondition: another, UID in object meta: "),
+        "{other}"
+    );
     let missing = world.update("configmaps", "b", Sub::None, json!({"metadata": {"name": "b"}})).await.unwrap_err();
     assert_eq!((missing.code, missing.message.as_str()), (404, "configmaps \"b\" not found"));
     let named = world.update("configmaps", "a", Sub::None, json!({"metadata": {"name": "b"}})).await.unwrap_err();
@@ -223,7 +231,8 @@ async fn services_get_addresses_and_ports_that_nobody_else_has() {
     let picked = world.create("services", service("picked", json!({"type": "NodePort"}))).await.unwrap();
     let port = spec_of(&picked)["ports"][0]["nodePort"].as_u64().unwrap();
     assert!((30000..=32767).contains(&port));
-    let kept = world.update("services", "picked", Sub::None, service("picked", json!({"type": "NodePort"}))).await.unwrap();
+    let kept =
+        world.update("services", "picked", Sub::None, service("picked", json!({"type": "NodePort"}))).await.unwrap();
     assert_eq!(spec_of(&kept)["clusterIP"], spec_of(&picked)["clusterIP"], "an update keeps what was allocated");
     assert_eq!(spec_of(&kept)["ports"][0]["nodePort"], port);
     world.delete("services", "asked", DeleteOptions::default()).await.unwrap();
@@ -255,7 +264,8 @@ async fn admission_runs_in_order_and_can_refuse() {
     world.objects.add_admission(Arc::new(Rule("b")));
     let kind = world.kind("configmaps");
     let options = WriteOptions { warnings: Warnings::default(), ..WriteOptions::default() };
-    let made = world.objects.create(&kind, Some("default"), json!({"metadata": {"name": "x"}}), &options).await.unwrap();
+    let made =
+        world.objects.create(&kind, Some("default"), json!({"metadata": {"name": "x"}}), &options).await.unwrap();
     assert_eq!(made.value()["data"]["rules"], "ab");
     assert_eq!(options.warnings.take(), ["looked at"]);
     let refused = world.create("configmaps", json!({"metadata": {"name": "forbidden"}})).await.unwrap_err();

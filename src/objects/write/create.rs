@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Outcome, Target, envelope};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions};
-use crate::{Object, Objects, keys, managed_fields, services};
+use crate::{Object, Objects, form, keys, managed_fields, services};
 
 /// How many names are tried for `generateName`.
 const NAMES: usize = 8;
@@ -27,6 +27,24 @@ impl Objects {
     ) -> Result<Arc<Object>, Status> {
         let mut object = object;
         envelope::settle(kind, namespace, &mut object)?;
+        if let Some(stored) = self.stored_kind(kind)? {
+            kind.behaviour.default(&mut object);
+            let name = meta::name(&object).to_owned();
+            Target { kind, namespace, name: &name }.invalid(&kind.behaviour.validate(&object, None))?;
+            form::to_stored(kind, &mut object);
+            let made = self.create_stored(&stored, namespace, object, options).await?;
+            return Ok(form::shown(kind, &made));
+        }
+        self.create_stored(kind, namespace, object, options).await
+    }
+
+    async fn create_stored(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
         if !matches!(meta::resource_version(&object), "" | "0") {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }

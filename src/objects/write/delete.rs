@@ -11,7 +11,7 @@ use super::{ATTEMPTS, Outcome, Target, is_finished};
 use crate::admission::Operation;
 use crate::options::{DeleteOptions, Deleted, List, ListOptions, Propagation, Sub, WriteOptions};
 use crate::services::Claims;
-use crate::{Object, Objects, namespaces, refusal};
+use crate::{Object, Objects, form, namespaces, refusal};
 
 /// How many objects of a collection are deleted at once.
 const AT_ONCE: usize = 16;
@@ -19,6 +19,22 @@ const AT_ONCE: usize = 16;
 impl Objects {
     /// Asks an object to go. It is gone at once, unless it has a grace period, finalizers or dependents to wait for.
     pub async fn delete(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        let Some(stored) = self.stored_kind(kind)? else {
+            return self.delete_stored(kind, namespace, name, options).await;
+        };
+        Ok(match self.delete_stored(&stored, namespace, name, options).await? {
+            Deleted::Gone(object) => Deleted::Gone(form::shown(kind, &object)),
+            Deleted::Marked(object) => Deleted::Marked(form::shown(kind, &object)),
+        })
+    }
+
+    async fn delete_stored(
         &self,
         kind: &Kind,
         namespace: Option<&str>,
@@ -106,7 +122,13 @@ fn asked_to_go(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp
         // Nobody would ever confirm it (a pod that no node has).
         (None | Some(0), _) => 0,
         // Kubernetes reads a negative period as the shortest one.
-        (Some(_), Some(asked)) => if asked < 0 { 1 } else { asked },
+        (Some(_), Some(asked)) => {
+            if asked < 0 {
+                1
+            } else {
+                asked
+            }
+        }
         (Some(own), None) => own,
     };
     match meta::deletion_timestamp(old) {
@@ -141,7 +163,8 @@ fn dependents(object: &mut Value, propagation: Option<Propagation>) {
         Propagation::Background => None,
     };
     let had: Vec<&str> = meta::finalizers(object).collect();
-    let mut now: Vec<&str> = had.iter().copied().filter(|name| !matches!(*name, meta::FOREGROUND | meta::ORPHAN)).collect();
+    let mut now: Vec<&str> =
+        had.iter().copied().filter(|name| !matches!(*name, meta::FOREGROUND | meta::ORPHAN)).collect();
     now.extend(wanted);
     if now.len() == had.len() && now.iter().all(|name| had.contains(name)) {
         return;

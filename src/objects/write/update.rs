@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{ATTEMPTS, Outcome, Target, envelope, is_finished};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions, Written};
-use crate::{Objects, keys, managed_fields, namespaces, refusal, scale, services};
+use crate::{Objects, form, keys, managed_fields, namespaces, refusal, scale, services};
 
 /// How the next state of an object is made of the last one.
 pub(super) type Change<'a> = &'a (dyn Fn(&Value) -> Result<Value, Status> + Send + Sync);
@@ -56,8 +56,33 @@ impl Objects {
         self.rewrite(Target { kind, namespace, name }, sub, &change, options).await
     }
 
-    /// Takes an object from its last state to the next, again when somebody else was faster.
+    /// Takes an object from its last state to the next, in whichever form `change` knows it.
     pub(super) async fn rewrite(
+        &self,
+        target: Target<'_>,
+        sub: Sub,
+        change: Change<'_>,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let kind = target.kind;
+        let Some(stored) = self.stored_kind(kind)? else {
+            return self.rewrite_stored(target, sub, change, options).await;
+        };
+        let change = |old: &Value| {
+            let mut old = old.clone();
+            form::from_stored(kind, &mut old);
+            let mut new = change(&old)?;
+            envelope::settle(kind, target.namespace, &mut new)?;
+            form::to_stored(kind, &mut new);
+            Ok(new)
+        };
+        let mut written = self.rewrite_stored(Target { kind: &stored, ..target }, sub, &change, options).await?;
+        written.object = form::shown(kind, &written.object);
+        Ok(written)
+    }
+
+    /// Takes an object from its last state to the next, again when somebody else was faster.
+    async fn rewrite_stored(
         &self,
         target: Target<'_>,
         sub: Sub,
@@ -68,8 +93,7 @@ impl Objects {
         let target = Target { namespace: target.namespace.filter(|_| kind.namespaced()), ..target };
         self.fresh().await?;
         for _ in 0..ATTEMPTS {
-            let current =
-                self.cached(kind, target.namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
+            let current = self.cached(kind, target.namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
             let old = current.value();
             let new = change(&old)?;
             let new = self.next_state(target, sub, new, &old, options).await?;

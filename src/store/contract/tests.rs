@@ -51,7 +51,11 @@ async fn a_commit_is_all_or_nothing(Opened { store, folder: _folder, .. }: Opene
     assert!(matches!(refused, Err(CommitError::Stale { ref key }) if key == "/a/1"), "{refused:?}");
     assert_eq!(keys(&store, "/").await, ["/a/1"]);
     assert_eq!(store.revision().await.unwrap(), first, "a refused transaction takes no revision");
-    let both = Txn { puts: vec![("/a/2".into(), Bytes::new())], deletes: vec!["/a/1".into(), "/none".into()], ..Txn::default() };
+    let both = Txn {
+        puts: vec![("/a/2".into(), Bytes::new())],
+        deletes: vec!["/a/1".into(), "/none".into()],
+        ..Txn::default()
+    };
     let second = store.commit(both).await.unwrap();
     assert_eq!(second.0, first.0 + 1);
     assert_eq!(keys(&store, "/").await, ["/a/2"]);
@@ -103,7 +107,10 @@ async fn a_watch_tells_everything_in_order(Opened { store, folder: _folder, .. }
     let from = store.commit(put("/w/before", "1")).await.unwrap();
     let mut watch = store.watch("/w/", from);
     let first = store
-        .commit(Txn { puts: vec![("/w/a".into(), Bytes::from_static(b"1")), ("/x".into(), Bytes::new())], ..Txn::default() })
+        .commit(Txn {
+            puts: vec![("/w/a".into(), Bytes::from_static(b"1")), ("/x".into(), Bytes::new())],
+            ..Txn::default()
+        })
         .await
         .unwrap();
     let event = next(&mut watch).await;
@@ -136,7 +143,8 @@ async fn concurrent_commits_take_a_revision_each(Opened { store, folder: _folder
     let claims = (0..40).map(|_| store.commit(Txn { checks: vec![Check::Absent("/one".into())], ..put("/one", "v") }));
     let won = futures::future::join_all(claims).await.iter().filter(|result| result.is_ok()).count();
     assert_eq!(won, 1, "one of many wins");
-    let named: Vec<Txn> = (0..40).map(|n| Txn { puts: vec![(format!("/n/{n}"), Bytes::new())], ..Txn::default() }).collect();
+    let named: Vec<Txn> =
+        (0..40).map(|n| Txn { puts: vec![(format!("/n/{n}"), Bytes::new())], ..Txn::default() }).collect();
     let mut revisions = futures::future::try_join_all(named.into_iter().map(|txn| store.commit(txn))).await.unwrap();
     revisions.sort_unstable();
     let expected: Vec<Revision> = (before.0 + 2..before.0 + 42).map(Revision).collect();

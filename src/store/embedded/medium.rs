@@ -177,7 +177,10 @@ impl OverlayState {
     }
 
     /// Calls `each` for every block of the range: its number, and where the range lies in it and in the buffer.
-    fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, std::ops::Range<usize>, std::ops::Range<usize>)> {
+    fn pieces(
+        offset: u64,
+        length: usize,
+    ) -> impl Iterator<Item = (u64, std::ops::Range<usize>, std::ops::Range<usize>)> {
         let end = offset + length as u64;
         (offset / BLOCK..end.div_ceil(BLOCK)).map(move |block| {
             let start = offset.max(block * BLOCK);

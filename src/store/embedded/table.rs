@@ -118,7 +118,10 @@ pub(super) fn apply(
 }
 
 /// The key of the first check that does not hold.
-fn broken(entries: &impl ReadableTable<&'static str, &'static [u8]>, checks: &[Check]) -> Result<Option<String>, redb::Error> {
+fn broken(
+    entries: &impl ReadableTable<&'static str, &'static [u8]>,
+    checks: &[Check],
+) -> Result<Option<String>, redb::Error> {
     for check in checks {
         let (Check::Absent(key) | Check::Present(key) | Check::At(key, _)) = check;
         let found = entries.get(key.as_str())?;

@@ -257,7 +257,8 @@ async fn every_acknowledged_write_survives_a_thousand_power_cuts() {
     let mut acknowledged = Revision(0);
     let (mut number, mut cut_short) = (0, 0);
     for cut in 0..CUTS {
-        let store = Embedded::open_on(Arc::new(disk.clone()), SMALL).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
+        let store =
+            Embedded::open_on(Arc::new(disk.clone()), SMALL).unwrap_or_else(|error| panic!("cut {cut}: {error}"));
         assert!(store.revision().await.unwrap() >= acknowledged, "cut {cut}: the revision went back");
         let found = values(&store).await;
         for (key, (kept, tried)) in &mut model {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::discovery::{self, Aggregated};
 use api::{KindSet, Status, openapi};
 use bytes::Bytes;
-use http::header::{ETAG, HOST, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, ETAG, HOST, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -176,11 +176,22 @@ impl Documents {
         Ok(document.answer(&call.headers, Encoding::Json.media_type()))
     }
 
-    /// `/openapi/v3/PATH`
+    /// `/openapi/v3/PATH`. Asked for with the hash that the index names, it never changes: clients keep it on disk.
     pub async fn openapi_v3(&self, call: &Call, path: String) -> Result<Reply, Status> {
         accept::plain(call.accept())?;
         let name = format!("openapi/v3/{path}");
+        let mut lasting = false;
+        if let Some(hash) = call.query.get("hash") {
+            let index = self.document(call, "openapi/v3".into(), |kinds| Some(openapi::v3_index(kinds))).await?;
+            lasting = contains(&index.bytes, format!("{name}?hash={hash}\"").as_bytes());
+        }
         let document = self.document(call, name, move |kinds| openapi::v3_document(kinds, &path)).await?;
-        Ok(document.answer(&call.headers, Encoding::Json.media_type()))
+        let reply = document.answer(&call.headers, Encoding::Json.media_type());
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        Ok(if lasting { reply.header(CACHE_CONTROL, forever) } else { reply })
     }
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|window| window == wanted)
 }

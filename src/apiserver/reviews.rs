@@ -65,6 +65,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
         extra_subresources: Vec::new(),
         columns: Vec::new(),
         strategic: true,
+        form: None,
         behaviour: Arc::new(Plain),
     })
 }

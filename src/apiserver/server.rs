@@ -18,6 +18,7 @@ use http::header::{ACCEPT, HeaderName, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use objects::Objects;
 use parking_lot::{Mutex, RwLock};
+use tracing::Instrument;
 
 use crate::accept::{self, Agreed, Encoding};
 use crate::authentication::{Authenticator, Credentials, authenticate};
@@ -234,7 +235,8 @@ impl Door {
             .is_some_and(|resource| kinds.by_resource(&resource.group, &resource.version, &resource.plural).is_some());
         let name = user.name.clone();
         let noted = asked.clone();
-        let work = self.guarded(user, asked, query, kinds, request);
+        let span = tracing::debug_span!("request", verb = asked.verb, path = %asked.path, user = %name);
+        let work = self.guarded(user, asked, query, kinds, request).instrument(span);
         let reply = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(reply)) => reply,
             Ok(Err(status)) => Reply::status(&status),

@@ -38,6 +38,8 @@ async fn credentials_decide_what_is_answered() {
         ("/api/v1/pods", &[wrong], "401"),
         ("/api/v1/pods", &[root], "200"),
         ("/nothing", &[root], "404"),
+        ("/apis", &[jane], "200"),
+        ("/nothing", &[jane], "403"),
         (
             "/api/v1/pods",
             &[jane],

@@ -67,7 +67,12 @@ async fn discovery_answers_what_the_client_reads() {
     }
     let index = cluster.get("/openapi/v3").await.json();
     assert!(index["paths"]["apis/apps/v1"]["serverRelativeURL"].is_string(), "{index}");
-    assert!(cluster.get("/openapi/v3/api/v1").await.json()["paths"].is_object());
+    let plain = cluster.get("/openapi/v3/api/v1").await;
+    assert!(plain.json()["paths"].is_object());
+    assert!(!plain.header("cache-control").contains("immutable"));
+    let lasting = cluster.get(index["paths"]["api/v1"]["serverRelativeURL"].as_str().unwrap()).await;
+    assert!(lasting.header("cache-control").contains("immutable"));
+    assert_eq!(lasting.header("etag"), plain.header("etag"));
     assert!(cluster.get("/openapi/v2").await.json()["swagger"].is_string());
     let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
     assert_eq!(cluster.ask("GET", "/openapi/v2", &[("accept", protobuf)], "").await.code, 406);

@@ -116,13 +116,10 @@ impl Controller {
 
     /// Reconciles the objects of kind `owner` that control an object of this kind, when that changes.
     #[must_use]
-    pub fn controlled<K: Resource + Send + Sync + 'static>(
-        self,
-        informer: &Informer<K>,
-        owner: &'static str,
-    ) -> Self {
+    pub fn controlled<K: Resource + Send + Sync + 'static>(self, informer: &Informer<K>, owner: &'static str) -> Self {
         self.watch(informer, move |change| {
-            let mut keys: Vec<Key> = change.states().filter_map(|object| controller_key(object.as_ref(), owner)).collect();
+            let mut keys: Vec<Key> =
+                change.states().filter_map(|object| controller_key(object.as_ref(), owner)).collect();
             keys.dedup();
             keys
         })

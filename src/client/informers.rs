@@ -134,13 +134,13 @@ impl Informers {
     /// The informer of the objects of a kind that `selection` picks. In a process that also has an informer of all of
     /// them, an index of that one is cheaper.
     pub fn selected<K: Watched>(&self, selection: &Selection) -> Informer<K> {
-        let feed =
-            Feed { kind: TypeId::of::<K>(), resource: String::new(), selection: selection.clone() };
+        let feed = Feed { kind: TypeId::of::<K>(), resource: String::new(), selection: selection.clone() };
         self.share(feed, |informer| {
             let (api, selection) = (Api::<K>::all(self.shared.client.clone()), selection.clone());
-            let feed = feed::run(K::plural(&()).into_owned(), informer, self.shared.tasks.shutdown(), move |strategy| {
-                watcher::watcher(api.clone(), selection.config(strategy)).boxed()
-            });
+            let feed =
+                feed::run(K::plural(&()).into_owned(), informer, self.shared.tasks.shutdown(), move |strategy| {
+                    watcher::watcher(api.clone(), selection.config(strategy)).boxed()
+                });
             self.shared.tasks.service(format!("informer {}", K::plural(&())), feed);
         })
     }
@@ -154,10 +154,9 @@ impl Informers {
     pub fn metadata(&self, resource: &ApiResource) -> Informer<Metadata> {
         self.share(Feed::metadata(resource), |informer| {
             let api = Api::<Metadata>::all_with(self.shared.client.clone(), resource);
-            let feed =
-                feed::run(resource.plural.clone(), informer, self.shared.tasks.shutdown(), move |strategy| {
-                    watcher::watcher(api.clone(), Selection::default().config(strategy)).boxed()
-                });
+            let feed = feed::run(resource.plural.clone(), informer, self.shared.tasks.shutdown(), move |strategy| {
+                watcher::watcher(api.clone(), Selection::default().config(strategy)).boxed()
+            });
             self.shared.tasks.job("metadata informer", feed);
         })
     }

@@ -79,7 +79,8 @@ async fn follow_kinds(rig: Rig) {
                 forget_missing(&kinds, &found, &rig.informers);
                 let added = add_new(&kinds, found);
                 if let Some(first) = controller.take() {
-                    let watched = added.iter().fold(first, |controller, kind| watch(controller, &rig.informers, kind, &graph));
+                    let watched =
+                        added.iter().fold(first, |controller, kind| watch(controller, &rig.informers, kind, &graph));
                     controller = start_collecting(watched, &rig, &kinds, &graph, &added);
                 } else {
                     // Later kinds feed the graph that is already being worked on.
@@ -112,9 +113,7 @@ fn start_collecting(
 }
 
 fn forget_missing(kinds: &Kinds, found: &[DiscoveredKind], informers: &Informers) {
-    let is_gone = |known: &DiscoveredKind| {
-        !found.iter().any(|found| found.resource == known.resource)
-    };
+    let is_gone = |known: &DiscoveredKind| !found.iter().any(|found| found.resource == known.resource);
     let mut known = kinds.known.write();
     for gone in known.iter().filter(|known| is_gone(known)) {
         informers.forget(&gone.resource);
@@ -124,10 +123,8 @@ fn forget_missing(kinds: &Kinds, found: &[DiscoveredKind], informers: &Informers
 
 fn add_new(kinds: &Kinds, found: Vec<DiscoveredKind>) -> Vec<DiscoveredKind> {
     let mut known = kinds.known.write();
-    let added: Vec<_> = found
-        .into_iter()
-        .filter(|found| !known.iter().any(|known| known.resource == found.resource))
-        .collect();
+    let added: Vec<_> =
+        found.into_iter().filter(|found| !known.iter().any(|known| known.resource == found.resource)).collect();
     known.extend(added.iter().cloned());
     added
 }

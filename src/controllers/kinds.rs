@@ -2,8 +2,8 @@
 
 use client::Client;
 use kube::Discovery;
-use kube::core::discovery::{Scope, verbs};
 use kube::api::ApiResource;
+use kube::core::discovery::{Scope, verbs};
 
 /// One kind, in the version that the server prefers.
 #[derive(Clone, Debug)]

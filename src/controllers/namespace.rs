@@ -116,7 +116,8 @@ impl Namespaces {
     /// Writes the conditions when they changed. Returns the namespace's version.
     async fn publish(&self, namespace: &Namespace, content: &Content) -> Result<Option<String>, kube::Error> {
         let seen = namespace.status.clone().unwrap_or_default();
-        let conditions = conditions::conditions(seen.conditions.as_deref().unwrap_or_default(), content, Timestamp::now());
+        let conditions =
+            conditions::conditions(seen.conditions.as_deref().unwrap_or_default(), content, Timestamp::now());
         let status = NamespaceStatus { phase: Some("Terminating".to_owned()), conditions: Some(conditions) };
         if status == seen {
             return Ok(namespace.resource_version());

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use client::Client;
 use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::events::Recorder;
 use client::informers::{Informer, Key};
-use client::Client;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;

@@ -96,7 +96,11 @@ impl Selection {
                 .iter()
                 .find(|entry| entry.name == name || entry.alias == name)
                 .ok_or_else(|| SelectionError { name: name.to_owned() })?;
-            if word.starts_with('-') { on.remove(entry.name) } else { on.insert(entry.name) };
+            if word.starts_with('-') {
+                on.remove(entry.name)
+            } else {
+                on.insert(entry.name)
+            };
         }
         Ok(Self { on })
     }
@@ -125,6 +129,9 @@ mod tests {
         assert_eq!(aliases("-deployment"), all.replace("deployment ", ""));
         assert_eq!(aliases("*,-deployment-controller"), all.replace("deployment ", ""));
         assert_eq!(aliases("namespace, replicaset"), "replicaset namespace");
-        assert!(aliases("-deploy").starts_with("there is no controller \"deploy\"; the controllers are deployment-controller, "));
+        assert!(
+            aliases("-deploy")
+                .starts_with("there is no controller \"deploy\"; the controllers are deployment-controller, ")
+        );
     }
 }

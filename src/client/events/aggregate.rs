@@ -68,7 +68,15 @@ impl Aggregates {
     /// Counts a line and names the aggregate that is to be written.
     pub(super) fn say(&mut self, line: Line, now: Timestamp) -> Option<Said> {
         let about = &line.about;
-        let group = hash((&about.kind, &about.namespace, &about.name, &about.uid, &about.field_path, line.severity, &line.reason));
+        let group = hash((
+            &about.kind,
+            &about.namespace,
+            &about.name,
+            &about.uid,
+            &about.field_path,
+            line.severity,
+            &line.reason,
+        ));
         let combined = self.is_flood(group, hash(&line.message), now);
         let said = Said(if combined { group } else { hash((group, &line.message)) });
         let message =
@@ -85,12 +93,8 @@ impl Aggregates {
             self.said.remove(&oldest);
         }
         // The time keeps names apart over restarts, the hash within one moment.
-        let name = format!(
-            "{}.{:x}{:04x}",
-            about.name.as_deref().unwrap_or_default(),
-            now.as_microsecond(),
-            said.0 & 0xffff
-        );
+        let name =
+            format!("{}.{:x}{:04x}", about.name.as_deref().unwrap_or_default(), now.as_microsecond(), said.0 & 0xffff);
         let write = Write { line, message, name, created: false, count: 1, first: now, last: now };
         self.said.insert(said, Aggregate { write, written: 0, tries: 0 });
         self.order.push_back(said);

@@ -30,8 +30,10 @@ fn the_same_line_again_raises_the_count_of_one_event() {
 #[test]
 fn a_flood_of_similar_lines_becomes_one_event() {
     let (mut aggregates, now) = (Aggregates::default(), Timestamp::UNIX_EPOCH);
-    let said: std::collections::HashSet<_> =
-        (0..100).filter_map(|index| aggregates.say(line(&format!("try {index}")), now)).map(|s| format!("{s:?}")).collect();
+    let said: std::collections::HashSet<_> = (0..100)
+        .filter_map(|index| aggregates.say(line(&format!("try {index}")), now))
+        .map(|s| format!("{s:?}"))
+        .collect();
     assert_eq!(said.len(), 11);
     let combined = aggregates.say(line("try 101"), now).unwrap();
     let (write, _) = aggregates.next_write(&combined).unwrap();

@@ -22,7 +22,8 @@ impl Deployments {
         }
         for set in &plan.delete {
             let preconditions = Preconditions { uid: set.metadata.uid.clone(), resource_version: None };
-            let deleted = sets.delete(name(&set.metadata), &DeleteParams::background().preconditions(preconditions)).await;
+            let deleted =
+                sets.delete(name(&set.metadata), &DeleteParams::background().preconditions(preconditions)).await;
             deleted.map(drop).or_else(ignore_missing)?;
         }
         let version = match &plan.revision {
@@ -63,7 +64,8 @@ impl Deployments {
         set: &ReplicaSet,
     ) -> Result<(), RunError> {
         let taken_by = sets.get(name(&set.metadata)).await?;
-        let is_ours = controller_of(&taken_by.metadata).map(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref());
+        let is_ours =
+            controller_of(&taken_by.metadata).map(|owner| Some(&owner.uid) == deployment.metadata.uid.as_ref());
         if is_ours == Some(true) && template::is_of(&taken_by, deployment) {
             return Err(again("the cache does not show the new replica set yet"));
         }
@@ -90,7 +92,10 @@ impl Deployments {
         let now = jiff::Timestamp::now();
         let condition = conditions::new(conditions::PROGRESSING, "False", "ReplicaSetCreateError", message, now);
         conditions::set(&mut status, condition);
-        if deployment.status.as_ref().and_then(|seen| conditions::get(seen, conditions::PROGRESSING))
+        if deployment
+            .status
+            .as_ref()
+            .and_then(|seen| conditions::get(seen, conditions::PROGRESSING))
             .is_some_and(|seen| seen.reason.as_deref() == Some("ReplicaSetCreateError"))
         {
             return Ok(());
@@ -150,7 +155,10 @@ impl Deployments {
         let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
         let mut wanted = Deployment { status: Some(status), ..deployment.clone() };
         wanted.metadata.resource_version = version;
-        api.replace_status(name(&deployment.metadata), &PostParams::default(), &wanted).await.map(drop).or_else(ignore_missing)
+        api.replace_status(name(&deployment.metadata), &PostParams::default(), &wanted)
+            .await
+            .map(drop)
+            .or_else(ignore_missing)
     }
 }
 

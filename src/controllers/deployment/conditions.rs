@@ -34,7 +34,13 @@ pub(super) fn remove(status: &mut DeploymentStatus, type_: &str) {
 }
 
 /// A condition that holds from now on.
-pub(super) fn new(type_: &str, value: &str, reason: &str, message: impl Into<String>, now: Timestamp) -> DeploymentCondition {
+pub(super) fn new(
+    type_: &str,
+    value: &str,
+    reason: &str,
+    message: impl Into<String>,
+    now: Timestamp,
+) -> DeploymentCondition {
     DeploymentCondition {
         type_: type_.to_owned(),
         status: value.to_owned(),

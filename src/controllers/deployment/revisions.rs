@@ -76,8 +76,7 @@ pub(super) fn surplus(model: &Model<'_>) -> Vec<ReplicaSet> {
     let Some(limit) = model.deployment.spec.as_ref().and_then(|spec| spec.revision_history_limit) else {
         return Vec::new();
     };
-    let mut sets: Vec<&ReplicaSet> =
-        model.old.iter().filter(|set| set.metadata.deletion_timestamp.is_none()).collect();
+    let mut sets: Vec<&ReplicaSet> = model.old.iter().filter(|set| set.metadata.deletion_timestamp.is_none()).collect();
     let surplus = sets.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
     sets.sort_by_key(|set| revision(set));
     sets.into_iter().take(surplus).filter(|set| is_idle(set)).cloned().collect()

@@ -13,7 +13,8 @@ use crate::owners::name;
 pub(super) fn counts(model: &Model<'_>) -> DeploymentStatus {
     let sum = |of: fn(&k8s_openapi::api::apps::v1::ReplicaSet) -> i32| model.all().map(of).sum::<i32>();
     let nonzero = |count: i32| (count > 0).then_some(count);
-    let terminating = model.all().map(|set| set.status.as_ref().and_then(|status| status.terminating_replicas).unwrap_or(0));
+    let terminating =
+        model.all().map(|set| set.status.as_ref().and_then(|status| status.terminating_replicas).unwrap_or(0));
     let available = sum(model::available);
     let mut status = DeploymentStatus {
         observed_generation: model.deployment.metadata.generation,
@@ -121,9 +122,10 @@ pub(super) fn overdue_in(model: &Model<'_>, status: &DeploymentStatus) -> Option
 /// The new ReplicaSet's failure, or that of any other.
 fn replica_failure(model: &Model<'_>) -> Option<DeploymentCondition> {
     let mut failures = model.new.iter().chain(&model.old).filter_map(|set| {
-        set.status.iter().flat_map(|status| status.conditions.iter().flatten()).find(|condition| {
-            condition.type_ == REPLICA_FAILURE
-        })
+        set.status
+            .iter()
+            .flat_map(|status| status.conditions.iter().flatten())
+            .find(|condition| condition.type_ == REPLICA_FAILURE)
     });
     failures.next().map(|failure| DeploymentCondition {
         type_: failure.type_.clone(),

@@ -52,7 +52,10 @@ impl World {
             },
             spec: Some(DeploymentSpec {
                 replicas: Some(wanted),
-                selector: LabelSelector { match_labels: Some([("app".into(), "web".into())].into()), ..LabelSelector::default() },
+                selector: LabelSelector {
+                    match_labels: Some([("app".into(), "web".into())].into()),
+                    ..LabelSelector::default()
+                },
                 template: template("one"),
                 strategy: Some(DeploymentStrategy {
                     type_: Some("RollingUpdate".into()),
@@ -333,8 +336,7 @@ proptest! {
             let kept: i32 = world.sets.iter().map(|set| available(set).min(replicas(set))).sum();
             prop_assert!(kept >= min, "{kept} of {min}");
             let before: Vec<i32> = world.sets.iter().map(available).collect();
-            let mut index = 0;
-            for set in &mut world.sets {
+            for (index, set) in world.sets.iter_mut().enumerate() {
                 let grown = (before[index] + ready).min(replicas(set));
                 set.status = Some(ReplicaSetStatus {
                     replicas: replicas(set),
@@ -342,7 +344,6 @@ proptest! {
                     available_replicas: Some(grown),
                     ..ReplicaSetStatus::default()
                 });
-                index += 1;
             }
         }
         if let Some(resized) = resized {

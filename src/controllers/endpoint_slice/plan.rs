@@ -31,8 +31,11 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointS
     let mut names: HashSet<String> = slices.iter().map(|slice| slice.name_any()).collect();
     let families = targets::families(service);
     for family in &families {
-        let present: Vec<_> =
-            slices.iter().filter(|slice| &slice.address_type == family && !is_deleting(&slice.metadata)).cloned().collect();
+        let present: Vec<_> = slices
+            .iter()
+            .filter(|slice| &slice.address_type == family && !is_deleting(&slice.metadata))
+            .cloned()
+            .collect();
         let wanted = wanted(service, pods, family);
         place(service, family, wanted, present, &mut names, &mut plan);
     }
@@ -224,8 +227,7 @@ fn created(
 fn slice_name(service: &Service, family: &str, ordinal: u32) -> String {
     const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let seed = format!("{}/{family}/{ordinal}", service.metadata.uid.as_deref().unwrap_or_default());
-    let mut hash =
-        seed.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut hash = seed.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     let mut suffix = String::with_capacity(5);
     for _ in 0..5 {
         suffix.push(char::from(LETTERS[hash as usize % LETTERS.len()]));

@@ -132,8 +132,7 @@ fn number(wanted: &ServicePort, pod: &Pod) -> Option<i32> {
             let containers = spec.containers.iter().chain(sidecars);
             let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
             let found = ports.find(|port| {
-                port.name.as_deref() == Some(target)
-                    && port.protocol.as_deref().unwrap_or("TCP") == protocol(wanted)
+                port.name.as_deref() == Some(target) && port.protocol.as_deref().unwrap_or("TCP") == protocol(wanted)
             });
             found.map(|port| port.container_port)
         }

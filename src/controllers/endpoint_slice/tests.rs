@@ -43,7 +43,7 @@ fn pod(line: &str) -> Arc<Pod> {
         metadata: ObjectMeta {
             name: Some(format!("pod-{}", words[0])),
             uid: Some(words[0].into()),
-            deletion_timestamp: has("leaving").then(|| Time(jiff::Timestamp::UNIX_EPOCH)),
+            deletion_timestamp: has("leaving").then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
             ..ObjectMeta::default()
         },
         spec: Some(PodSpec { containers: vec![Container { ports, ..Container::default() }], ..PodSpec::default() }),

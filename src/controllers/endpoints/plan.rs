@@ -29,9 +29,7 @@ pub(super) enum Plan {
 /// Endpoints of a Service that is gone go too, when they were ours.
 pub(super) fn without_service(seen: Option<&Endpoints>) -> Plan {
     match seen {
-        Some(seen) if seen.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER) => {
-            Plan::Delete(seen.uid())
-        }
+        Some(seen) if seen.labels().get(MANAGED_BY).map(String::as_str) == Some(MANAGER) => Plan::Delete(seen.uid()),
         _ => Plan::Nothing,
     }
 }

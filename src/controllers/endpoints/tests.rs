@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{
-    Endpoints, Pod, PodCondition, PodStatus, Service, ServicePort, ServiceSpec,
-};
+use k8s_openapi::api::core::v1::{Endpoints, Pod, PodCondition, PodStatus, Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::plan::{Plan, plan, without_service};
@@ -41,7 +39,10 @@ fn ips(endpoints: &Endpoints) -> (Vec<&str>, Vec<&str>) {
     let subsets = || endpoints.subsets.iter().flatten();
     (
         subsets().flat_map(|subset| subset.addresses.iter().flatten()).map(|address| address.ip.as_str()).collect(),
-        subsets().flat_map(|subset| subset.not_ready_addresses.iter().flatten()).map(|address| address.ip.as_str()).collect(),
+        subsets()
+            .flat_map(|subset| subset.not_ready_addresses.iter().flatten())
+            .map(|address| address.ip.as_str())
+            .collect(),
     )
 }
 
@@ -57,7 +58,8 @@ fn addresses_are_sorted_and_ready_ones_told_apart() {
 
 #[test]
 fn more_than_a_thousand_addresses_are_truncated_and_that_is_said() {
-    let pods: Vec<_> = (0..1200u32).map(|index| pod(&format!("10.128.{}.{}", index / 250, index % 250), index % 2 == 0)).collect();
+    let pods: Vec<_> =
+        (0..1200u32).map(|index| pod(&format!("10.128.{}.{}", index / 250, index % 250), index % 2 == 0)).collect();
     let Plan::Create(endpoints) = plan(&service(), &pods, None) else { panic!("nothing is there yet") };
     let (ready, not_ready) = ips(&endpoints);
     assert_eq!((ready.len(), not_ready.len()), (600, 400));

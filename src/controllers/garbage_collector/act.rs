@@ -51,7 +51,12 @@ impl Reconcile for Collector {
             return Ok(Next::Done);
         };
         let Some(owners) = self.owners(&meta, &entry).await? else { return Ok(Next::After(UNKNOWN_KIND)) };
-        let dependents: Vec<_> = self.graph.dependents(uid).into_iter().map(|(dependent, entry)| dependent_of(uid, dependent, &entry)).collect();
+        let dependents: Vec<_> = self
+            .graph
+            .dependents(uid)
+            .into_iter()
+            .map(|(dependent, entry)| dependent_of(uid, dependent, &entry))
+            .collect();
         let plan = plan::plan(&meta, &owners, &dependents);
         if plan != Plan::Nothing {
             tracing::debug!(object = %entry.key, kind = entry.kind.resource.kind, ?plan, "collecting");

@@ -8,7 +8,7 @@ use client::informers::Key;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 
-use super::plan::{has_finalizer, FOREGROUND, ORPHAN};
+use super::plan::{FOREGROUND, ORPHAN, has_finalizer};
 use crate::kinds::DiscoveredKind;
 use crate::owners::is_deleting;
 
@@ -76,9 +76,8 @@ impl Graph {
         let before = state.link(&uid, entry.clone());
         let mut look_at = Vec::new();
         let owners_changed = before.as_ref().is_none_or(|before| before.owners != entry.owners);
-        let is_unsure = || {
-            entry.owners.iter().any(|(owner, _)| state.objects.get(owner).is_none_or(|owner| owner.waiting))
-        };
+        let is_unsure =
+            || entry.owners.iter().any(|(owner, _)| state.objects.get(owner).is_none_or(|owner| owner.waiting));
         // References of kinds that are watched already can be trusted; the others are looked up.
         if holds || (owners_changed && !entry.deleting && is_unsure()) {
             look_at.push(uid);

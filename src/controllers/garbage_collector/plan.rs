@@ -57,7 +57,10 @@ pub(super) enum Plan {
     /// Keep only these owner references.
     Keep(Vec<OwnerReference>),
     /// Delete it; beforehand, its references to these dependents of its own stop blocking.
-    Delete { propagation: Propagation, unblock: Vec<String> },
+    Delete {
+        propagation: Propagation,
+        unblock: Vec<String>,
+    },
 }
 
 /// Plans for the live object, its owners in the order of its references, and its dependents.

@@ -17,7 +17,7 @@ fn object(owners: &[(&str, bool)], finalizers: &[&str], deleting: bool) -> Objec
     ObjectMeta {
         owner_references: Some(references.collect()),
         finalizers: Some(finalizers.iter().map(|name| (*name).to_owned()).collect()),
-        deletion_timestamp: deleting.then(|| Time(Timestamp::UNIX_EPOCH)),
+        deletion_timestamp: deleting.then_some(Time(Timestamp::UNIX_EPOCH)),
         ..ObjectMeta::default()
     }
 }
@@ -70,7 +70,9 @@ impl World {
     fn owners(&self, meta: &ObjectMeta) -> Vec<Owner> {
         let stands = |uid: &String| match self.objects.get(uid) {
             None => Owner::Gone,
-            Some(owner) if owner.deletion_timestamp.is_some() && super::plan::has_finalizer(owner, FOREGROUND) => Owner::Waiting,
+            Some(owner) if owner.deletion_timestamp.is_some() && super::plan::has_finalizer(owner, FOREGROUND) => {
+                Owner::Waiting
+            }
             Some(_) => Owner::Solid,
         };
         meta.owner_references.iter().flatten().map(|reference| stands(&reference.uid)).collect()
@@ -103,9 +105,10 @@ impl World {
     }
 
     fn sweep(&mut self, uid: &str) {
-        let gone = self.objects.get(uid).is_some_and(|meta| {
-            meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().next().is_none()
-        });
+        let gone = self
+            .objects
+            .get(uid)
+            .is_some_and(|meta| meta.deletion_timestamp.is_some() && meta.finalizers.iter().flatten().next().is_none());
         if gone {
             self.objects.remove(uid);
         }
@@ -128,7 +131,9 @@ impl World {
             Plan::Delete { propagation, unblock } => {
                 for dependent in unblock {
                     let references = self.objects.get_mut(&dependent).unwrap().owner_references.iter_mut().flatten();
-                    references.filter(|reference| reference.uid == uid).for_each(|reference| reference.block_owner_deletion = Some(false));
+                    references
+                        .filter(|reference| reference.uid == uid)
+                        .for_each(|reference| reference.block_owner_deletion = Some(false));
                 }
                 self.delete(uid, propagation);
             }

@@ -56,11 +56,7 @@ impl Content {
 }
 
 /// The conditions after `content` was found. Where nothing changed, times stay.
-pub(super) fn conditions(
-    seen: &[NamespaceCondition],
-    content: &Content,
-    now: Timestamp,
-) -> Vec<NamespaceCondition> {
+pub(super) fn conditions(seen: &[NamespaceCondition], content: &Content, now: Timestamp) -> Vec<NamespaceCondition> {
     let mut conditions = seen.to_vec();
     for (type_, bad, reason, message) in rows(content) {
         let status = if bad { "True" } else { "False" };
@@ -97,7 +93,8 @@ fn rows(content: &Content) -> [(&'static str, bool, &'static str, String); 5] {
     let deletion = if failures.is_empty() {
         (false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned())
     } else {
-        let message = format!("Failed to delete all resource types, {} remaining: {}", failures.len(), failures.join(", "));
+        let message =
+            format!("Failed to delete all resource types, {} remaining: {}", failures.len(), failures.join(", "));
         (true, "ContentDeletionFailed", message)
     };
     let left = if remaining.is_empty() {
@@ -115,10 +112,8 @@ fn rows(content: &Content) -> [(&'static str, bool, &'static str, String); 5] {
         (false, "ContentHasNoFinalizers", "All content-preserving finalizers finished".to_owned())
     } else {
         let each = holding.iter().map(|(finalizer, count)| format!("{finalizer} in {count} resource instances"));
-        let message = format!(
-            "Some content in the namespace has finalizers remaining: {}",
-            each.collect::<Vec<_>>().join(", ")
-        );
+        let message =
+            format!("Some content in the namespace has finalizers remaining: {}", each.collect::<Vec<_>>().join(", "));
         (true, "SomeFinalizersRemain", message)
     };
     let parsed = (false, "ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned());

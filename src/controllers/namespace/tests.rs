@@ -38,6 +38,7 @@ fn conditions_that_stay_keep_their_time() {
     assert_eq!(conditions(&first, &held(), later), first);
     let after = conditions(&first, &Content::default(), later);
     assert!(after.iter().all(|condition| condition.status == "False"));
-    let moved = after.iter().filter(|condition| condition.last_transition_time.as_ref().is_some_and(|time| time.0 == later));
+    let moved =
+        after.iter().filter(|condition| condition.last_transition_time.as_ref().is_some_and(|time| time.0 == later));
     assert_eq!(moved.count(), 2);
 }

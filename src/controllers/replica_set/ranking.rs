@@ -14,20 +14,13 @@ const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Picks `count` of `pods`. Among equals those go that share their node with more pods of `related`, so that what stays
 /// is spread; ages count by their order of magnitude only, so that not always the newest goes.
-pub(super) fn first_to_go(
-    pods: Vec<Arc<Pod>>,
-    related: &[Arc<Pod>],
-    count: usize,
-    now: Timestamp,
-) -> Vec<Arc<Pod>> {
+pub(super) fn first_to_go(pods: Vec<Arc<Pod>>, related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
     let mut on_node: HashMap<&str, u32> = HashMap::new();
     for pod in related.iter().filter(|pod| pods::is_active(pod)) {
         *on_node.entry(node(pod)).or_default() += 1;
     }
-    let mut ranked: Vec<(Rank<'_>, &Arc<Pod>)> = pods
-        .iter()
-        .map(|pod| (Rank::of(pod, on_node.get(node(pod)).copied().unwrap_or(0), now), pod))
-        .collect();
+    let mut ranked: Vec<(Rank<'_>, &Arc<Pod>)> =
+        pods.iter().map(|pod| (Rank::of(pod, on_node.get(node(pod)).copied().unwrap_or(0), now), pod)).collect();
     ranked.sort_by(|(one, _), (other, _)| one.compare(other));
     ranked.into_iter().take(count).map(|(_, pod)| pod.clone()).collect()
 }

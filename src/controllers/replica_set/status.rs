@@ -32,7 +32,8 @@ pub(super) fn status(
 ) -> ReplicaSetStatus {
     let active = || owned.iter().filter(|pod| pods::is_active(pod));
     let min_ready = min_ready_seconds(set);
-    let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.metadata.as_ref());
+    let template =
+        set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.metadata.as_ref());
     let labels = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
     let is_labelled = |pod: &Pod| labels.iter().all(|(label, value)| pod.labels().get(label) == Some(value));
     let terminating = owned.iter().filter(|pod| is_deleting(&pod.metadata) && !pods::is_finished(pod)).count();

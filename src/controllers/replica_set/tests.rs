@@ -33,9 +33,8 @@ fn pod(line: &str) -> Arc<Pod> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let ready = words[3].parse::<i64>().ok();
     let time = |seconds| Some(Time(now() - SignedDuration::from_secs(seconds)));
-    let annotations = words.get(4).map(|cost| {
-        [("controller.kubernetes.io/pod-deletion-cost".to_owned(), (*cost).to_owned())].into()
-    });
+    let annotations =
+        words.get(4).map(|cost| [("controller.kubernetes.io/pod-deletion-cost".to_owned(), (*cost).to_owned())].into());
     Arc::new(Pod {
         metadata: ObjectMeta {
             name: Some(words[0].trim_end_matches('!').into()),
@@ -99,7 +98,8 @@ fn the_least_useful_pods_go_first() {
 
 #[test]
 fn the_status_counts_what_is_ready_for_long_enough() {
-    let status = status(&set(3, 10), &pods("a n Running 20\n b n Running 3\n c n Pending -\n d! n Running 5"), None, now());
+    let status =
+        status(&set(3, 10), &pods("a n Running 20\n b n Running 3\n c n Pending -\n d! n Running 5"), None, now());
     let counts = (
         status.replicas,
         status.ready_replicas,

@@ -1,0 +1,45 @@
+//! What the scheduler counts.
+
+use std::time::Duration;
+
+use base::metrics::Metrics;
+use base::metrics::prometheus_client::metrics::counter::Counter;
+use base::metrics::prometheus_client::metrics::family::Family;
+use base::metrics::prometheus_client::metrics::gauge::Gauge;
+use base::metrics::prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+
+type ByOutcome = [(&'static str, &'static str); 1];
+
+pub(crate) struct SchedulerMetrics {
+    attempts: Family<ByOutcome, Counter>,
+    decision_seconds: Histogram,
+    pending: Gauge,
+}
+
+impl SchedulerMetrics {
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let families = Self {
+            attempts: Family::default(),
+            decision_seconds: Histogram::new(exponential_buckets(0.000_01, 4.0, 8)),
+            pending: Gauge::default(),
+        };
+        metrics.room("scheduler", |registry| {
+            registry.register("attempts", "Attempts to place a pod by outcome", families.attempts.clone());
+            registry.register("decision_seconds", "How long a decision took", families.decision_seconds.clone());
+            registry.register("pending_pods", "Pods that wait for a node", families.pending.clone());
+        });
+        families
+    }
+
+    pub(crate) fn attempted(&self, outcome: &'static str) {
+        self.attempts.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn decided(&self, took: Duration) {
+        self.decision_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn pending(&self, count: usize) {
+        self.pending.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

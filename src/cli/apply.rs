@@ -108,7 +108,6 @@ pub async fn apply_object(
     if resource.namespaced {
         object["metadata"]["namespace"] = json!(namespace);
     }
-    check_fields(&object, &api_version, &kind)?;
     let path = resource.object(&namespace, &name);
     let display = resource.display(&name);
     let wanted = with_last_applied(object);
@@ -126,15 +125,6 @@ pub async fn apply_object(
     }
 }
 
-/// Looks for fields that the schema does not know, so that the message can say which one was meant.
-fn check_fields(object: &Value, api_version: &str, kind: &str) -> anyhow::Result<()> {
-    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    match api::strict::unknown_fields(object, group, version, kind).as_slice() {
-        [] => Ok(()),
-        hints => Err(anyhow::anyhow!(hints.join("; "))),
-    }
-}
-
 async fn change(
     connection: &Connection,
     resource: &Resource,
@@ -148,17 +138,14 @@ async fn change(
     if again == Again::Leave && last.is_some() && last == wanted.pointer(&annotation).and_then(Value::as_str) {
         return Ok(Outcome::Unchanged);
     }
-    let original: Option<Value> = last.and_then(|text| serde_json::from_str(text).ok());
-    let definition = api::schema::lookup(&resource.group, &resource.version, &resource.kind);
-    let (patch, content_type) = match definition {
+    // What was never applied deletes nothing.
+    let original = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| json!({}));
+    let (patch, content_type) = match api::schema::lookup(&resource.group, &resource.version, &resource.kind) {
         Some(definition) => (
-            api::patch::three_way(original.as_ref(), wanted, current, definition),
+            api::patch::three_way(&original, wanted, current, definition).map_err(|status| anyhow::anyhow!("{status}"))?,
             "application/strategic-merge-patch+json",
         ),
-        None => (
-            api::patch::three_way_merge(original.as_ref(), wanted, current),
-            "application/merge-patch+json",
-        ),
+        None => (api::patch::three_way_merge(&original, wanted, current), "application/merge-patch+json"),
     };
     if patch.as_object().is_none_or(serde_json::Map::is_empty) {
         return Ok(Outcome::Unchanged);

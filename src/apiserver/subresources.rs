@@ -14,7 +14,7 @@ use crate::server::Call;
 use crate::verbs::{self, Target};
 
 #[cfg(test)]
-pub(crate) use port_forward::spdy_dictionary;
+pub(crate) use port_forward::{read_frames, spdy_dictionary};
 pub(crate) use scale::scale;
 
 pub(crate) async fn answer(call: Call, target: Target, sub: &str) -> Result<Reply, Status> {

@@ -3,6 +3,7 @@
 mod access;
 mod harness;
 mod negotiation;
+mod nonsense;
 mod pods;
 mod socket;
 mod verbs;

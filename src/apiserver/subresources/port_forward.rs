@@ -17,7 +17,7 @@ use crate::server::Call;
 use crate::verbs::Target;
 
 #[cfg(test)]
-pub(crate) use tunnel::spdy_dictionary;
+pub(crate) use tunnel::{read_frames, spdy_dictionary};
 
 /// A byte for the channel in front of each message, two channels a port.
 const CHANNELS: [&str; 2] = ["v4.channel.k8s.io", "portforward.k8s.io"];

@@ -70,6 +70,16 @@ pub(super) async fn serve(socket: WebSocket, dialer: &Dialer) {
     }
 }
 
+/// Reads frames until there are none, or nonsense.
+#[cfg(test)]
+pub(crate) fn read_frames(bytes: &mut BytesMut) {
+    while let Ok(Some(frame)) = frames::next(bytes) {
+        if let Frame::Open { headers, .. } = frame {
+            let _ = Unpacker::default().unpack(&headers);
+        }
+    }
+}
+
 /// One half of a pair that waits for the other.
 #[derive(Default)]
 struct Pair {

@@ -67,6 +67,15 @@ enum Start {
     With(Snapshot, bool),
 }
 
+impl Start {
+    fn revision(&self) -> Revision {
+        match self {
+            Self::After(revision) => *revision,
+            Self::With(snapshot, _) => snapshot.revision,
+        }
+    }
+}
+
 fn check(options: &WatchOptions) -> Result<(), Status> {
     let forbidden = |field: &str, why: &str| Err(options_invalid(FieldError::forbidden(field, why)));
     match (options.send_initial_events, options.resource_version_match) {
@@ -163,37 +172,33 @@ struct Following {
     shutdown: base::Shutdown,
 }
 
+/// Why a watch that had nothing more to tell goes on.
+enum Wake {
+    News,
+    /// It was quiet for long enough to say how far it is.
+    Quiet,
+    Over,
+}
+
 impl Following {
     fn events(self, start: Start) -> impl Stream<Item = WatchEvent> + Send {
         stream! {
-            let timeout = self.timeout;
-            let deadline = async move {
-                match timeout {
-                    Some(timeout) => tokio::time::sleep(timeout).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let deadline = over_after(self.timeout);
             tokio::pin!(deadline);
             let mut tick = tokio::time::interval(BOOKMARKS);
             tick.reset();
             let mut news = self.cache.news();
-            let mut position = match start {
-                Start::After(revision) => revision,
-                Start::With(snapshot, ends_with_bookmark) => {
-                    let revision = snapshot.revision;
-                    for (place, object) in snapshot.items {
-                        if place.starts_with(&self.namespace)
-                            && let Some(object) = self.selection.pick(&object)
-                        {
-                            yield WatchEvent::Added(object);
-                        }
+            let mut position = start.revision();
+            if let Start::With(Snapshot { items, revision }, ends_with_bookmark) = start {
+                for (place, object) in items {
+                    if let Some(object) = self.is_here(&place).then(|| self.selection.pick(&object)).flatten() {
+                        yield WatchEvent::Added(object);
                     }
-                    if ends_with_bookmark && self.bookmarks {
-                        yield WatchEvent::Bookmark { revision, initial_events_end: true };
-                    }
-                    revision
                 }
-            };
+                if ends_with_bookmark && self.bookmarks {
+                    yield WatchEvent::Bookmark { revision, initial_events_end: true };
+                }
+            }
             loop {
                 news.mark_unchanged();
                 let (changes, upto) = match self.cache.since(position, BATCH) {
@@ -205,36 +210,48 @@ impl Following {
                 };
                 position = upto;
                 let caught_up = changes.is_empty();
-                for change in changes {
-                    if change.place.starts_with(&self.namespace)
-                        && let Some(event) = self.selection.seen(&change)
-                    {
+                for change in changes.iter().filter(|change| self.is_here(&change.place)) {
+                    if let Some(event) = self.selection.seen(change) {
                         yield event;
                     }
                 }
                 if !caught_up {
                     continue;
                 }
-                let over = tokio::select! {
-                    changed = news.changed() => if changed.is_err() { return } else { continue },
-                    _ = tick.tick() => false,
-                    () = &mut deadline => true,
-                    () = self.shutdown.cancelled() => true,
+                let wake = tokio::select! {
+                    changed = news.changed() => if changed.is_ok() { Wake::News } else { Wake::Over },
+                    _ = tick.tick() => Wake::Quiet,
+                    () = &mut deadline => Wake::Over,
+                    () = self.shutdown.cancelled() => Wake::Over,
                 };
-                // Nothing came since the changes were looked at, or it would be told before the bookmark.
-                match self.cache.since(position, 1) {
-                    Ok((changes, upto)) if changes.is_empty() => {
-                        position = upto;
-                        if self.bookmarks {
-                            yield WatchEvent::Bookmark { revision: position, initial_events_end: false };
-                        }
-                    }
-                    _ => {}
+                if matches!(wake, Wake::News) {
+                    continue;
                 }
-                if over {
+                if let Some(revision) = self.told_up_to(position).filter(|_| self.bookmarks) {
+                    position = revision;
+                    yield WatchEvent::Bookmark { revision, initial_events_end: false };
+                }
+                if matches!(wake, Wake::Over) {
                     return;
                 }
             }
         }
+    }
+
+    fn is_here(&self, place: &str) -> bool {
+        place.starts_with(&self.namespace)
+    }
+
+    /// How far a bookmark may say that everything was told; nothing when there is more to tell.
+    fn told_up_to(&self, position: Revision) -> Option<Revision> {
+        let (changes, upto) = self.cache.since(position, 1).ok()?;
+        changes.is_empty().then_some(upto)
+    }
+}
+
+async fn over_after(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
     }
 }

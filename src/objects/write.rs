@@ -179,7 +179,11 @@ impl Objects {
     async fn commit(&self, txn: Txn) -> Result<Result<Revision, String>, Status> {
         match self.inner.store.commit(txn).await {
             Ok(revision) => {
-                self.inner.cache.reached(revision).await;
+                tokio::select! {
+                    () = self.inner.cache.reached(revision) => {}
+                    // The feed has stopped; the write is durable all the same.
+                    () = self.inner.shutdown.cancelled() => {}
+                }
                 Ok(Ok(revision))
             }
             Err(CommitError::Stale { key }) => {

@@ -1,5 +1,7 @@
 //! Log lines on standard error.
 
+use std::io::IsTerminal;
+
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
@@ -17,9 +19,12 @@ pub struct FilterError {
 /// # Errors
 /// When the filter does not parse. A second call changes nothing.
 pub fn start(filter: &str) -> Result<(), FilterError> {
-    let parsed =
-        EnvFilter::try_new(filter).map_err(|source| FilterError { filter: filter.to_owned(), source })?;
-    let started = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr).try_init();
+    let parsed = EnvFilter::try_new(filter).map_err(|source| FilterError { filter: filter.to_owned(), source })?;
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(parsed)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
     if started.is_err() {
         tracing::debug!("logging was started before");
     }

@@ -77,4 +77,3 @@ where
         other => other.map(drop),
     }
 }
-

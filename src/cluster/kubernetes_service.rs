@@ -23,7 +23,11 @@ impl KubernetesService {
 }
 
 impl HttpEndpoint for KubernetesService {
-    fn call(&self, request: HttpRequest, _connection: Connection) -> BoxFuture<'static, Result<HttpResponse, CallError>> {
+    fn call(
+        &self,
+        request: HttpRequest,
+        _connection: Connection,
+    ) -> BoxFuture<'static, Result<HttpResponse, CallError>> {
         let router = self.router.clone();
         // The router wants a body that may be shared between threads; ours may not.
         async move {

@@ -45,7 +45,9 @@ impl Outbound for PodOutbound {
                 (false, _) => network.call_host(&host, port, &namespace, with_host(request), connection).await,
                 // A bare word can only be meant as a Service.
                 (true, _) if is_bare(&host) => Err(CallError::NoSuchHost { host }),
-                (true, false) => Err(CallError::Denied(format!("this pod may not call {host}, which is outside; {GRANT}"))),
+                (true, false) => {
+                    Err(CallError::Denied(format!("this pod may not call {host}, which is outside; {GRANT}")))
+                }
                 (true, true) => leave(&host, port, https, request).await,
             }
         }
@@ -90,4 +92,3 @@ async fn leave(host: &str, port: u16, https: bool, request: HttpRequest) -> Resu
     let response = sent.map_err(|error| CallError::Guest(base::report(&error)))?;
     Ok(response.map(|body| body.map_err(|error| BodyError::Other(error.to_string())).boxed_unsync()))
 }
-

@@ -25,5 +25,5 @@ pub enum RestoreError {
 /// When the cluster runs, or no copy is good. The store is as it was then.
 pub fn restore(data_dir: &Path) -> Result<PathBuf, RestoreError> {
     let _claim = claim(data_dir)?;
-    Ok(store::restore(&Paths::new(data_dir).store())?)
+    Ok(store::restore(&Paths::new(data_dir).store())?.copy)
 }

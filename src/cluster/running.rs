@@ -52,7 +52,7 @@ pub enum StartError {
     #[error("the API refused what every cluster has")]
     Bootstrap(#[from] kube::Error),
     #[error(transparent)]
-    Images(#[from] images::ContentError),
+    Images(#[from] images::OpenError),
     #[error(transparent)]
     Artifacts(#[from] images::ArtifactError),
     #[error(transparent)]
@@ -174,10 +174,11 @@ impl Cluster {
 
     /// Drains pods, stops everything in reverse order of its start, and leaves the store with a checked copy.
     pub async fn stop(&self) {
-        self.workers.stop(self.grace).await;
+        self.workers.drain(self.grace).await;
         if !self.tasks.stop(LAST_TASKS).await {
             tracing::warn!("some tasks did not end in time");
         }
+        self.workers.finish().await;
         if let Some(control) = &self.control {
             control.store.close().await;
         }

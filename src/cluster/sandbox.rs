@@ -50,7 +50,8 @@ impl WasmSandbox {
         let server = self.runtime.serve(program, self.serve_spec(spec)).map_err(|error| refused(&error))?;
         let server = Arc::new(server);
         let endpoint: Arc<dyn HttpEndpoint> = Arc::clone(&server) as Arc<dyn HttpEndpoint>;
-        let listener = self.network.listen_http(address, endpoint).map_err(|_| StartError::PortInUse(address.port()))?;
+        let listener =
+            self.network.listen_http(address, endpoint).map_err(|_| StartError::PortInUse(address.port()))?;
         let container = Arc::new(Serving { server, listener: Mutex::new(Some(listener)) });
         self.tasks.job("http container", {
             let container = Arc::clone(&container);
@@ -113,8 +114,7 @@ impl Sandbox for WasmSandbox {
 
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let form = Form { fuel: spec.fuel.is_some() };
-        let program =
-            self.program(&spec.image, form).await.map_err(|error| StartError::Failed(error.to_string()))?;
+        let program = self.program(&spec.image, form).await.map_err(|error| StartError::Failed(error.to_string()))?;
         match program.kind() {
             Kind::Http => self.serve(&program, spec),
             Kind::Command => self.run(&program, spec),

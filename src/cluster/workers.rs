@@ -13,6 +13,7 @@ use network::{DataThreads, PodNetwork};
 use node::Node;
 use runtime::Runtime;
 
+use crate::capacity;
 use crate::config::Config;
 use crate::control::Control;
 use crate::gateway::LocalNode;
@@ -21,7 +22,6 @@ use crate::paths::Paths;
 use crate::roles::Role;
 use crate::running::StartError;
 use crate::sandbox::WasmSandbox;
-use crate::capacity;
 
 /// What the roles are made of.
 pub(crate) struct Parts<'a> {
@@ -52,7 +52,7 @@ impl Workers {
         if roles.has(Role::Scheduler) {
             let client = parts.upstream.client(identity::scheduler());
             let informers = Informers::new(client.clone(), tasks);
-            scheduler::start(client, &informers, &parts.metrics, tasks);
+            scheduler::start(client, &informers, scheduler::Config::default(), tasks, &parts.metrics);
         }
         if roles.has(Role::Node) || roles.has(Role::Ingress) {
             let informers = Informers::new(parts.upstream.client(identity::proxy()), tasks);
@@ -87,11 +87,15 @@ impl Workers {
         self.ingress.as_ref().map(|ingress| ingress.ingress_address)
     }
 
-    /// Ends pods, then what they were reached by.
-    pub async fn stop(&self, grace: Duration) {
+    /// Ends pods, while all that they need is still there.
+    pub async fn drain(&self, grace: Duration) {
         if let Some(node) = &self.node {
             node.stop(grace).await;
         }
+    }
+
+    /// Ends the threads that requests ran on, once nothing listens any more.
+    pub async fn finish(&self) {
         if let Some(threads) = &self.threads {
             threads.stop().await;
         }
@@ -99,7 +103,7 @@ impl Workers {
 }
 
 fn start_controllers(parts: &Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<(), StartError> {
-    let selection = Selection::parse(&parts.config.controllers)?;
+    let selection = Selection::parse(&parts.config.controllers.join(","))?;
     let informers = Informers::new(parts.upstream.client(identity::controller("shared-informers")), tasks);
     let config = controllers::Config { ca_certificate: control.map(|control| control.ca_certificate.clone()) };
     let metrics = controllers::metrics(&parts.metrics);
@@ -114,11 +118,8 @@ async fn start_ingress(
     threads: DataThreads,
     tasks: &Tasks,
 ) -> Result<proxy::Running, StartError> {
-    let config = proxy::Config {
-        listen: parts.config.ingress_listen,
-        grace: parts.config.grace,
-        ..proxy::Config::default()
-    };
+    let config =
+        proxy::Config { listen: parts.config.ingress_listen, grace: parts.config.grace, ..proxy::Config::default() };
     let client = parts.upstream.client(identity::proxy());
     let network = parts.network.clone();
     Ok(proxy::start(config, client, informers, network, threads, &parts.metrics, tasks).await?)
@@ -144,8 +145,10 @@ async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) 
 /// A host's name as a node's: lower case, and nothing but letters, digits, `-` and `.`.
 fn node_name(host: &str) -> String {
     let lower = host.to_lowercase();
-    let name: String =
-        lower.chars().map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' }).collect();
+    let name: String = lower
+        .chars()
+        .map(|letter| if letter.is_ascii_alphanumeric() || letter == '.' { letter } else { '-' })
+        .collect();
     let name = name.trim_matches(['-', '.']).to_owned();
     if name.is_empty() { "localhost".to_owned() } else { name }
 }

@@ -1,0 +1,31 @@
+//! Images: OCI artifacts that hold one WebAssembly component each.
+//!
+//! *Owns*: the content store on disk, references, pulling from registries, the built-in registry (`/v2/`), turning core
+//! modules into components, the cache of compiled artifacts.
+//!
+//! *Does not know*: Kubernetes, wasmtime (a compiler is handed in), who may push (that is decided before a request
+//! reaches the [`router`]).
+//!
+//! *Entry point*: [`ImageStore`]: `open`, `push`, `resolve`; then [`Artifacts`] for what is compiled from it.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+pub mod artifact;
+mod artifacts;
+mod digest;
+mod manifest;
+mod pull;
+mod reference;
+mod registry;
+mod store;
+mod wasm;
+
+pub use artifacts::{ArtifactError, Artifacts};
+pub use digest::{Digest, DigestError};
+pub use manifest::ContentError;
+pub use pull::{Credential, Credentials, PullError, PullPolicy, Pulled, Resolved};
+pub use reference::{LOCAL_REGISTRY, Reference, ReferenceError};
+pub use registry::router;
+pub use store::{Image, ImageStore, OpenError, PushError, StoreError};
+pub use wasm::{Encoding, WasmError, to_component};

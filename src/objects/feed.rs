@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use api::KindSet;
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures::StreamExt;
 use store::{Event, Revision, SharedStore};
 
 use crate::cache::{Cache, Incoming, Items};
+use crate::handover::Handover;
 use crate::{Object, keys};
 
 /// How many keys are read at once.
@@ -25,6 +27,7 @@ pub(crate) struct Feed {
     pub store: SharedStore,
     pub cache: Arc<Cache>,
     pub kinds: Arc<ArcSwap<KindSet>>,
+    pub handover: Arc<Handover>,
 }
 
 impl Feed {
@@ -109,8 +112,12 @@ impl Feed {
         }
     }
 
-    fn decode(&self, key: &str, value: &[u8], revision: Revision) -> Option<(String, Arc<str>, Arc<Object>)> {
+    fn decode(&self, key: &str, value: &Bytes, revision: Revision) -> Option<(String, Arc<str>, Arc<Object>)> {
         let (resource, place) = keys::parts(key)?;
+        if let Some(facts) = self.handover.take(value) {
+            let object = Arc::new(Object::known(value, revision, facts));
+            return Some((resource.to_owned(), place.into(), object));
+        }
         let kinds = self.kinds.load();
         let kind = kinds.iter().find(|kind| {
             let group = if kind.group.is_empty() { "core" } else { &kind.group };

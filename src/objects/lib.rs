@@ -23,6 +23,7 @@ mod cache;
 mod expiry;
 mod feed;
 mod form;
+mod handover;
 mod keys;
 mod list;
 mod managed_fields;
@@ -47,6 +48,7 @@ use thiserror::Error;
 
 pub use admission::{Admission, Operation, Review};
 use cache::{Cache, RingBounds};
+use handover::Handover;
 pub use object::Object;
 pub use options::{
     DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub, Warnings,
@@ -94,6 +96,7 @@ struct Inner {
     store: SharedStore,
     cache: Arc<Cache>,
     kinds: Arc<ArcSwap<KindSet>>,
+    handover: Arc<Handover>,
     admission: ArcSwap<Vec<Arc<dyn Admission>>>,
     config: Config,
     shutdown: base::Shutdown,
@@ -120,10 +123,13 @@ impl Objects {
         };
         let cache = Arc::new(Cache::new(bounds));
         let kinds = Arc::new(ArcSwap::from_pointee(KindSet::new(kinds)));
-        let feed = feed::Feed { store: store.clone(), cache: cache.clone(), kinds: kinds.clone() };
+        let handover = Arc::new(Handover::default());
+        let feed =
+            feed::Feed { store: store.clone(), cache: cache.clone(), kinds: kinds.clone(), handover: handover.clone() };
         let from = feed.load().await?;
         tasks.service("objects feed", feed.run(from, tasks.shutdown()));
-        let inner = Inner { store, cache, kinds, admission: ArcSwap::default(), config, shutdown: tasks.shutdown() };
+        let (admission, shutdown) = (ArcSwap::default(), tasks.shutdown());
+        let inner = Inner { store, cache, kinds, handover, admission, config, shutdown };
         let objects = Self { inner: Arc::new(inner) };
         tasks.service("objects expiry", objects.clone().expire_events());
         Ok(objects)

@@ -57,6 +57,13 @@ impl Object {
         Self::read(json.into(), Revision(0), Some(kind))
     }
 
+    /// Reads what the store holds, of which everything is known.
+    pub(crate) fn known(stored: &[u8], revision: Revision, facts: Facts) -> Self {
+        let Facts { mut meta, fields } = facts;
+        meta.resource_version = revision.0;
+        Self { json: splice(stored, revision), meta, revision, fields }
+    }
+
     fn read(json: Bytes, revision: Revision, kind: Option<&Kind>) -> Result<Self, serde_json::Error> {
         let meta = Meta::from_json(&json)?;
         let fields = match kind.filter(|kind| !kind.behaviour.field_labels().is_empty()) {
@@ -73,6 +80,18 @@ impl Object {
         moved.revision = revision;
         moved.meta.resource_version = revision.0;
         Arc::new(moved)
+    }
+}
+
+/// What is known of an object besides its bytes and its revision.
+pub(crate) struct Facts {
+    meta: Meta,
+    fields: Box<[(&'static str, String)]>,
+}
+
+impl Facts {
+    pub fn of(object: &Value, kind: &Kind) -> Self {
+        Self { meta: Meta::of(object), fields: kind.behaviour.selectable_fields(object).into() }
     }
 }
 

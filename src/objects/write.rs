@@ -17,11 +17,12 @@ mod update;
 use std::sync::Arc;
 
 use api::{FieldError, Kind, Status, meta};
+use bytes::Bytes;
 use serde_json::Value;
 use store::{Check, CommitError, Revision, Txn};
 
 use crate::admission::{Operation, Review};
-use crate::object::encode;
+use crate::object::{Facts, encode};
 use crate::options::{Sub, WriteOptions};
 use crate::services::Claims;
 use crate::{Object, Objects, keys, namespaces, refusal, services};
@@ -134,10 +135,11 @@ impl Objects {
             Some(revision) => Check::At(key.clone(), revision),
             None => Check::Absent(key.clone()),
         };
-        let mut txn = Txn { checks: vec![own], puts: vec![(key, stored.into())], deletes: Vec::new() };
+        let stored = Bytes::from(stored);
+        let _offer = self.inner.handover.offer(&stored, Facts::of(object, target.kind));
+        let mut txn = Txn { checks: vec![own], puts: vec![(key, stored.clone())], deletes: Vec::new() };
         txn.checks.extend(namespace_key.map(Check::Present));
         claims.add_to(&mut txn);
-        let stored = txn.puts.first().map(|(_, value)| value.clone()).unwrap_or_default();
         let revision = match self.commit(txn).await? {
             Ok(revision) => revision,
             Err(key) => return Ok(Outcome::Lost(key)),

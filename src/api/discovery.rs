@@ -73,9 +73,9 @@ pub fn resources(kinds: &KindSet, group: &str, version: &str) -> Option<Value> {
         list.extend(subresources(kind).iter().map(|sub| plain_subresource(kind, sub)));
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    (!list.is_empty()).then(|| {
-        json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list })
-    })
+    (!list.is_empty()).then(
+        || json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list }),
+    )
 }
 
 /// `GET /api` (`core`) or `/apis` aggregated: APIGroupDiscoveryList.
@@ -86,7 +86,11 @@ pub fn aggregated(kinds: &KindSet, core: bool, form: Aggregated) -> Value {
         .map(|name| {
             let versions: Vec<Value> =
                 versions(kinds, name).into_iter().map(|version| aggregated_version(kinds, name, version)).collect();
-            let metadata = if core { json!({ "creationTimestamp": null }) } else { json!({ "name": name, "creationTimestamp": null }) };
+            let metadata = if core {
+                json!({ "creationTimestamp": null })
+            } else {
+                json!({ "name": name, "creationTimestamp": null })
+            };
             json!({ "metadata": metadata, "versions": versions })
         })
         .collect();

@@ -46,7 +46,8 @@ pub fn v3_index(kinds: &KindSet) -> Vec<u8> {
 /// `GET /openapi/v3/PATH` (`api/v1`, `apis/apps/v1`): one group version, JSON.
 pub fn v3_document(kinds: &KindSet, path: &str) -> Option<Vec<u8>> {
     let path = path.trim_matches('/');
-    let (group, version) = group_versions(kinds).into_iter().find(|(group, version)| path_of(group, version) == path)?;
+    let (group, version) =
+        group_versions(kinds).into_iter().find(|(group, version)| path_of(group, version) == path)?;
     let rows: Vec<&Kind> = in_version(kinds, group, version).collect();
     let components = json!({
         "schemas": schemas::closure(names(rows.iter().copied()), &rows, Dialect::V3),
@@ -64,7 +65,8 @@ pub fn v3_document(kinds: &KindSet, path: &str) -> Option<Vec<u8>> {
 /// What the hash in the index and the `ETag` of one document are made from: its kinds and the schemas behind them.
 pub fn v3_hash(kinds: &KindSet, path: &str) -> Option<String> {
     let path = path.trim_matches('/');
-    let (group, version) = group_versions(kinds).into_iter().find(|(group, version)| path_of(group, version) == path)?;
+    let (group, version) =
+        group_versions(kinds).into_iter().find(|(group, version)| path_of(group, version) == path)?;
     Some(hash(kinds, group, version))
 }
 
@@ -128,7 +130,10 @@ fn hash(kinds: &KindSet, group: &str, version: &str) -> String {
     add(env!("CARGO_PKG_VERSION"));
     add(&schema::all().count().to_string());
     for kind in in_version(kinds, group, version) {
-        add(&format!("{} {} {} {:?} {:?} {}", kind.kind, kind.plural, kind.singular, kind.scope, kind.verbs, kind.strategic));
+        add(&format!(
+            "{} {} {} {:?} {:?} {}",
+            kind.kind, kind.plural, kind.singular, kind.scope, kind.verbs, kind.strategic
+        ));
         for sub in discovery::subresources(kind) {
             add(&format!("{} {} {} {} {:?}", sub.name, sub.group, sub.version, sub.kind, sub.verbs));
         }

@@ -7,9 +7,9 @@ mod json;
 mod merge;
 mod place;
 mod strategic;
-mod three_way;
 #[cfg(test)]
 mod tests;
+mod three_way;
 
 use serde_json::Value;
 

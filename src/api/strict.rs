@@ -122,7 +122,10 @@ pub fn decode(
 /// objects that were patched.
 pub fn shape(object: &mut Value, definition: &Definition) -> Result<Shape, String> {
     let Value::Object(fields) = object else {
-        return Err(format!("json: cannot unmarshal a value that is no object into Go value of type {}", definition.go_type()));
+        return Err(format!(
+            "json: cannot unmarshal a value that is no object into Go value of type {}",
+            definition.go_type()
+        ));
     };
     let mut walk = shape::Walk::new();
     walk.object(fields, definition)?;
@@ -136,9 +139,10 @@ pub fn did_you_mean(definition: &Definition, unknown: &str) -> Option<String> {
     while let Some(step) = steps.next() {
         let name = step.split('[').next().unwrap_or(step);
         if steps.peek().is_none() {
-            let best = here.fields.iter().max_by(|a, b| {
-                strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name))
-            })?;
+            let best = here
+                .fields
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(&a.name, name).total_cmp(&strsim::jaro_winkler(&b.name, name)))?;
             return (strsim::jaro_winkler(&best.name, name) > 0.8).then(|| best.name.to_string());
         }
         let schema = &here.field(name)?.schema;
@@ -150,8 +154,8 @@ pub fn did_you_mean(definition: &Definition, unknown: &str) -> Option<String> {
 fn parse(body: &[u8], content: ContentType) -> Result<(Value, Vec<String>), String> {
     match content {
         ContentType::Json => {
-            let (value, repeated) = json::read(body)
-                .map_err(|why| format!("couldn't get version/kind; json parse error: {why}"))?;
+            let (value, repeated) =
+                json::read(body).map_err(|why| format!("couldn't get version/kind; json parse error: {why}"))?;
             Ok((value, repeated.iter().map(|path| format!("duplicate field {path:?}")).collect()))
         }
         ContentType::Yaml => {
@@ -194,7 +198,10 @@ fn identify(
         if kind != expected.kind {
             let known = schema::lookup(api_version.split_once('/').map_or("", |(group, _)| group), version, &kind);
             let why = match known {
-                Some(_) => format!("converting ({version}.{kind}) to ({}.{}): unknown conversion", expected.version, expected.kind),
+                Some(_) => format!(
+                    "converting ({version}.{kind}) to ({}.{}): unknown conversion",
+                    expected.version, expected.kind
+                ),
                 None => format!("no kind {kind:?} is registered for version {api_version:?} in scheme \"coracle\""),
             };
             return Err(unhandled(&kind, version, expected.kind, &why));

@@ -11,8 +11,8 @@ mod tests;
 use serde_json::Value;
 
 pub use emit::to_string;
-pub use read::{documents, parse};
 pub(crate) use read::parse_lenient;
+pub use read::{documents, parse};
 
 /// One document of a YAML stream.
 #[derive(Clone, Debug, PartialEq)]

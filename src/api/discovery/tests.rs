@@ -15,7 +15,9 @@ pub(crate) fn row(group: &str, version: &str, kind: &str, plural: &str) -> Kind 
         scope: Scope::Namespaced,
         status: true,
         scale: None,
-        verbs: ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"].map(Into::into).into(),
+        verbs: ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+            .map(Into::into)
+            .into(),
         extra_subresources: Vec::new(),
         columns: Vec::new(),
         strategic: true,
@@ -34,14 +36,24 @@ pub(crate) fn kinds() -> KindSet {
         version: version.into(),
         verbs: vec![verb.into()],
     };
-    pod.extra_subresources = vec![sub("log", "Pod", "", "", "get"), sub("eviction", "Eviction", "policy", "v1", "create")];
+    pod.extra_subresources =
+        vec![sub("log", "Pod", "", "", "get"), sub("eviction", "Eviction", "policy", "v1", "create")];
     let mut namespace = row("", "v1", "Namespace", "namespaces");
     namespace.scope = Scope::Cluster;
     let mut deployment = row("apps", "v1", "Deployment", "deployments");
-    deployment.scale =
-        Some(Scale { spec_replicas: "/spec/replicas".into(), status_replicas: "/status/replicas".into(), selector: None });
-    let rows = [pod, namespace, deployment, row("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-        row("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"), row("example.com", "v1", "Widget", "widgets")];
+    deployment.scale = Some(Scale {
+        spec_replicas: "/spec/replicas".into(),
+        status_replicas: "/status/replicas".into(),
+        selector: None,
+    });
+    let rows = [
+        pod,
+        namespace,
+        deployment,
+        row("autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        row("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        row("example.com", "v1", "Widget", "widgets"),
+    ];
     KindSet::new(rows.map(Arc::new))
 }
 
@@ -60,7 +72,8 @@ fn groups_name_their_preferred_version() {
 
 #[test]
 fn versions_are_ordered_as_kubernetes_orders_them() {
-    let rows = ["v1alpha1", "foo", "v2", "v1", "v10", "v1beta2", "v1beta1"].map(|version| Arc::new(row("g", version, "K", "ks")));
+    let rows = ["v1alpha1", "foo", "v2", "v1", "v10", "v1beta2", "v1beta1"]
+        .map(|version| Arc::new(row("g", version, "K", "ks")));
     assert_eq!(versions(&KindSet::new(rows), "g"), ["v10", "v2", "v1", "v1beta2", "v1beta1", "v1alpha1", "foo"]);
 }
 
@@ -77,7 +90,10 @@ fn resources_come_with_their_subresources() {
     assert_eq!(list["resources"][0]["shortNames"], json!(["po"]));
     assert_eq!(list["groupVersion"], "v1");
     let scale = &resources(&kinds(), "apps", "v1").unwrap()["resources"][1];
-    assert_eq!((&scale["name"], &scale["group"], &scale["kind"]), (&json!("deployments/scale"), &json!("autoscaling"), &json!("Scale")));
+    assert_eq!(
+        (&scale["name"], &scale["group"], &scale["kind"]),
+        (&json!("deployments/scale"), &json!("autoscaling"), &json!("Scale"))
+    );
     assert!(resources(&kinds(), "apps", "v2").is_none());
 }
 

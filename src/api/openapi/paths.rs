@@ -156,9 +156,12 @@ fn query(action: &str) -> &'static [(&'static str, &'static str)] {
         "patch" => {
             &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")]
         }
-        "delete" => {
-            &[("dryRun", "string"), ("gracePeriodSeconds", "integer"), ("orphanDependents", "boolean"), ("propagationPolicy", "string")]
-        }
+        "delete" => &[
+            ("dryRun", "string"),
+            ("gracePeriodSeconds", "integer"),
+            ("orphanDependents", "boolean"),
+            ("propagationPolicy", "string"),
+        ],
         _ => &[],
     }
 }

@@ -102,9 +102,8 @@ impl Refs {
         }
         if !definition.kinds.is_empty() {
             let kinds = definition.kinds.iter();
-            body["x-kubernetes-group-version-kind"] = kinds
-                .map(|kind| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind }))
-                .collect();
+            body["x-kubernetes-group-version-kind"] =
+                kinds.map(|kind| json!({ "group": kind.group, "version": kind.version, "kind": kind.kind })).collect();
         }
         if definition.atomic {
             body["x-kubernetes-map-type"] = json!("atomic");

@@ -60,10 +60,14 @@ fn every_reference_has_its_schema() {
 fn patches_list_what_clients_look_for() {
     let document = document("apis/apps/v1");
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    assert_eq!(patch["x-kubernetes-group-version-kind"], json!({"group": "apps", "version": "v1", "kind": "Deployment"}));
+    assert_eq!(
+        patch["x-kubernetes-group-version-kind"],
+        json!({"group": "apps", "version": "v1", "kind": "Deployment"})
+    );
     assert_eq!(patch["x-kubernetes-action"], "patch");
     assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
-    let names: Vec<_> = patch["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        patch["parameters"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["dryRun", "fieldManager", "fieldValidation", "force"]);
     assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_some());
     let scale = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["put"];

@@ -56,7 +56,9 @@ fn retain(fields: &mut Fields, patch: &Fields) -> Result<(), Status> {
     let bad = || Status::bad_request("invalid patch format of retainKeys: it must be a list of the patch's keys");
     let kept: Vec<&str> =
         kept.as_array().ok_or_else(bad)?.iter().map(|name| name.as_str().ok_or_else(bad)).collect::<Result<_, _>>()?;
-    let stray = patch.iter().any(|(name, change)| !name.starts_with('$') && !change.is_null() && !kept.contains(&name.as_str()));
+    let stray = patch
+        .iter()
+        .any(|(name, change)| !name.starts_with('$') && !change.is_null() && !kept.contains(&name.as_str()));
     if stray {
         return Err(bad());
     }
@@ -74,13 +76,7 @@ fn delete_from(fields: &mut Fields, list: &str, gone: &Value) -> Result<(), Stat
     Ok(())
 }
 
-fn change_field(
-    fields: &mut Fields,
-    name: &str,
-    change: &Value,
-    patch: &Fields,
-    spot: Spot<'_>,
-) -> Result<(), Status> {
+fn change_field(fields: &mut Fields, name: &str, change: &Value, patch: &Fields, spot: Spot<'_>) -> Result<(), Status> {
     if change.is_null() {
         fields.remove(name);
         return Ok(());
@@ -177,7 +173,9 @@ fn clean(value: Value) -> Result<Value, Status> {
         }
         Value::Array(items) => {
             let deleted = |item: &Value| item.get(PATCH).and_then(Value::as_str) == Some("delete");
-            let kept = items.into_iter().filter(|item| !deleted(item) && item.get(PATCH).is_none_or(|_| item.as_object().is_some_and(|map| map.len() > 1)));
+            let kept = items.into_iter().filter(|item| {
+                !deleted(item) && item.get(PATCH).is_none_or(|_| item.as_object().is_some_and(|map| map.len() > 1))
+            });
             Value::Array(kept.map(clean).collect::<Result<_, _>>()?)
         }
         other => other,

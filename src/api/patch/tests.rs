@@ -202,6 +202,44 @@ fn apply_sends_what_kubectl_sends() {
     );
 }
 
+/// The patch is what kubectl 1.36 sent for these three objects.
+#[test]
+fn apply_sends_the_same_patch_as_kubectl() {
+    let template = |containers: Value, volume: Value| json!({"metadata": {"labels": {"app": "d"}}, "spec": {"containers": containers, "volumes": [volume]}});
+    let original = json!({"metadata": {"labels": {"x": "y", "gone": "1"}}, "spec": {"replicas": 2, "template": template(
+        json!([{"name": "a", "image": "a:1", "env": [{"name": "A", "value": "1"}, {"name": "Q", "value": "1"}]},
+            {"name": "b", "image": "b:1", "ports": [{"containerPort": 80}, {"containerPort": 81}]}, {"name": "c", "image": "c"}]),
+        json!({"name": "v", "configMap": {"name": "m"}}))}});
+    let mut current = original.clone();
+    current["metadata"]["resourceVersion"] = json!("5");
+    current["spec"]["replicas"] = json!(7);
+    current["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%"}});
+    current["spec"]["template"]["spec"]["volumes"][0]["configMap"]["defaultMode"] = json!(420);
+    current["spec"]["template"]["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "injected", "image": "i"}));
+    let modified = json!({"metadata": {"labels": {"x": "yy"}}, "spec": {"strategy": {"type": "Recreate"}, "template": template(
+        json!([{"name": "b", "image": "b:2", "ports": [{"containerPort": 80}]},
+            {"name": "a", "image": "a:1", "env": [{"name": "Z", "value": "1"}, {"name": "A", "value": "2"}]}]),
+        json!({"name": "v", "emptyDir": {}}))}});
+    assert_eq!(
+        three_way(&original, &modified, &current, deployment()).unwrap(),
+        json!({"metadata": {"labels": {"gone": null, "x": "yy"}}, "spec": {"replicas": null,
+            "strategy": {"$retainKeys": ["type"], "type": "Recreate"},
+            "template": {"spec": {
+                "$setElementOrder/containers": [{"name": "b"}, {"name": "a"}],
+                "$setElementOrder/volumes": [{"name": "v"}],
+                "containers": [
+                    {"$setElementOrder/ports": [{"containerPort": 80}], "image": "b:2", "name": "b",
+                        "ports": [{"$patch": "delete", "containerPort": 81}]},
+                    {"$setElementOrder/env": [{"name": "Z"}, {"name": "A"}], "name": "a",
+                        "env": [{"name": "Z", "value": "1"}, {"name": "A", "value": "2"}, {"$patch": "delete", "name": "Q"}]},
+                    {"$patch": "delete", "name": "c"}],
+                "volumes": [{"$retainKeys": ["emptyDir", "name"], "configMap": null, "emptyDir": {}, "name": "v"}]}}}})
+    );
+}
+
 #[test]
 fn apply_keeps_what_others_set_and_what_never_was_applied() {
     let applied = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}});
@@ -224,17 +262,16 @@ fn subset(part: &Value, whole: &Value, key: &str) -> bool {
         (Value::Object(a), Value::Object(b)) => {
             a.iter().all(|(name, inner)| b.get(name).is_some_and(|other| subset(inner, other, key)))
         }
-        (Value::Array(a), Value::Array(b)) => a.iter().all(|item| {
-            b.iter().any(|other| item.get(key) == other.get(key) && subset(item, other, key))
-        }),
+        (Value::Array(a), Value::Array(b)) => {
+            a.iter().all(|item| b.iter().any(|other| item.get(key) == other.get(key) && subset(item, other, key)))
+        }
         _ => part == whole,
     }
 }
 
 fn containers() -> impl Strategy<Value = Value> {
-    let env = prop::collection::btree_map("[A-D]", "[0-3]", 0..4).prop_map(|map| {
-        map.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>()
-    });
+    let env = prop::collection::btree_map("[A-D]", "[0-3]", 0..4)
+        .prop_map(|map| map.into_iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>());
     let container = ("[x-z]", prop::option::of("[0-2]"), env, any::<bool>());
     prop::collection::btree_map("[a-e]", container, 0..5).prop_shuffle_values()
 }

@@ -93,7 +93,7 @@ fn list_difference(
         match find(old, item).and_then(|at| old.get(at)) {
             Some(before) => {
                 let (Value::Object(from), Value::Object(to)) = (before, item) else { continue };
-                let mut inner = difference(from, to, spot.entries(), half, false)?;
+                let mut inner = difference(from, to, spot.entries(), half, spot.retain)?;
                 if !inner.is_empty() {
                     inner.insert(key.to_owned(), item.get(key).cloned().unwrap_or_default());
                     entries.push(Value::Object(inner));
@@ -152,15 +152,21 @@ fn combine(patch: &mut Fields, changes: Fields, place: Place<'_>) {
     }
 }
 
+/// Changed entries in their order, then what is left to delete.
 fn combine_lists(patch: &mut Vec<Value>, changes: Vec<Value>, spot: Spot<'_>) {
+    let mut out = Vec::new();
     for change in changes {
-        let known = change.get(spot.key).cloned();
-        let same = patch.iter_mut().find(|entry| entry.get(spot.key) == known.as_ref());
-        match (same, change) {
-            (Some(Value::Object(old)), Value::Object(new)) => combine(old, new, spot.entries()),
-            (_, change) => patch.push(change),
+        let same = patch.iter().position(|entry| entry.get(spot.key) == change.get(spot.key));
+        match (same.map(|at| patch.remove(at)), change) {
+            (Some(Value::Object(mut old)), Value::Object(new)) => {
+                combine(&mut old, new, spot.entries());
+                out.push(Value::Object(old));
+            }
+            (_, change) => out.push(change),
         }
     }
+    out.append(patch);
+    *patch = out;
 }
 
 pub(super) fn merge(original: &Value, modified: &Value, current: &Value) -> Value {

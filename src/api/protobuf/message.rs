@@ -17,7 +17,12 @@ const DEPTH_MAX: usize = 64;
 const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// Adds the fields of the message `bytes` to `object`.
-pub(super) fn read(bytes: &[u8], definition: &Definition, object: &mut Object, depth: usize) -> Result<(), ProtobufError> {
+pub(super) fn read(
+    bytes: &[u8],
+    definition: &Definition,
+    object: &mut Object,
+    depth: usize,
+) -> Result<(), ProtobufError> {
     if depth > DEPTH_MAX {
         return Err(ProtobufError::Malformed("messages are nested too deep"));
     }
@@ -70,7 +75,9 @@ fn is_unset(value: &Value, field: &Field) -> bool {
     match value {
         Value::Null => true,
         _ if field.pointer => false,
-        Value::String(text) => text.is_empty() || text == "0" && matches!(field.schema, Schema::Quantity) && !field.required,
+        Value::String(text) => {
+            text.is_empty() || text == "0" && matches!(field.schema, Schema::Quantity) && !field.required
+        }
         Value::Bool(set) => !set && !field.required,
         Value::Number(number) => number.as_f64() == Some(0.0) && !field.required,
         Value::Object(map) => map.is_empty() && field.omit_empty,

@@ -54,10 +54,31 @@ fn a_deployment_comes_out_as_json_with_zeros_only_where_they_count() {
     let port = new().text(1, "").int(2, 0).int(3, 8080).text(4, "").text(5, "");
     let quantity = new().text(1, "100m");
     let limits = new().text(1, "cpu").message(2, &quantity);
-    let probe = new().message(1, &new().message(2, &new().text(1, "/").message(2, &new().int(1, 1).int(2, 0).text(3, "web")).text(3, "").text(4, ""))).int(2, 0).int(3, 5);
-    let container = new().text(1, "c").text(2, "image").message(6, &port).message(8, &new().message(1, &limits)).message(10, &probe)
-        .text(13, "").text(14, "").int(16, 0).int(17, 0).int(18, 0);
-    let volume = new().text(1, "v").message(2, &new().message(19, &new().message(2, &new().text(1, "k").text(2, "p")).message(1, &new().text(1, "map"))));
+    let probe = new()
+        .message(
+            1,
+            &new().message(
+                2,
+                &new().text(1, "/").message(2, &new().int(1, 1).int(2, 0).text(3, "web")).text(3, "").text(4, ""),
+            ),
+        )
+        .int(2, 0)
+        .int(3, 5);
+    let container = new()
+        .text(1, "c")
+        .text(2, "image")
+        .message(6, &port)
+        .message(8, &new().message(1, &limits))
+        .message(10, &probe)
+        .text(13, "")
+        .text(14, "")
+        .int(16, 0)
+        .int(17, 0)
+        .int(18, 0);
+    let volume = new().text(1, "v").message(
+        2,
+        &new().message(19, &new().message(2, &new().text(1, "k").text(2, "p")).message(1, &new().text(1, "map"))),
+    );
     let pod = new().message(1, &volume).message(2, &container).text(3, "Always").int(4, 0).text(6, "").int(11, 0);
     let template = new().message(1, &meta("")).message(2, &pod);
     let selector = new().message(1, &new().text(1, "app").text(2, "x"));
@@ -85,8 +106,11 @@ fn a_deployment_comes_out_as_json_with_zeros_only_where_they_count() {
 
 #[test]
 fn secrets_hold_bytes_and_times_are_times() {
-    let raw = new().message(1, &meta("s").message(8, &new().int(1, 1_767_323_045).int(2, 0)))
-        .message(2, &new().text(1, "k").bytes(2, b"\x00\xff")).message(2, &new().text(1, "empty").bytes(2, b"")).text(3, "Opaque");
+    let raw = new()
+        .message(1, &meta("s").message(8, &new().int(1, 1_767_323_045).int(2, 0)))
+        .message(2, &new().text(1, "k").bytes(2, b"\x00\xff"))
+        .message(2, &new().text(1, "empty").bytes(2, b""))
+        .text(3, "Opaque");
     assert_eq!(
         decode(&envelope("v1", "Secret", &raw)).unwrap(),
         json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"k": "AP8=", "empty": ""},
@@ -115,9 +139,15 @@ fn options_reviews_and_lists_of_anything_are_known() {
         json!([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}, {"kind": "Pod"}])
     );
     for (api_version, kind) in [
-        ("authentication.k8s.io/v1", "TokenRequest"), ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
-        ("authorization.k8s.io/v1", "SelfSubjectRulesReview"), ("autoscaling/v1", "Scale"), ("policy/v1", "Eviction"),
-        ("v1", "Binding"), ("v1", "Status"), ("autoscaling/v2", "HorizontalPodAutoscaler"), ("coordination.k8s.io/v1", "Lease"),
+        ("authentication.k8s.io/v1", "TokenRequest"),
+        ("authorization.k8s.io/v1", "SelfSubjectAccessReview"),
+        ("authorization.k8s.io/v1", "SelfSubjectRulesReview"),
+        ("autoscaling/v1", "Scale"),
+        ("policy/v1", "Eviction"),
+        ("v1", "Binding"),
+        ("v1", "Status"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("coordination.k8s.io/v1", "Lease"),
     ] {
         assert_eq!(decode(&envelope(api_version, kind, &new())).unwrap()["kind"], kind);
     }
@@ -131,7 +161,8 @@ fn a_schema_inside_a_definition_is_read() {
     let version = new().text(1, "v1").int(2, 1).int(3, 1).message(4, &new().message(1, &schema));
     let raw = new().message(2, &new().text(1, "example.com").message(7, &version));
     assert_eq!(
-        decode(&envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap()["spec"]["versions"][0]["schema"],
+        decode(&envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", &raw)).unwrap()["spec"]["versions"][0]
+            ["schema"],
         json!({"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}, "additionalProperties": true}}}})
     );
 }

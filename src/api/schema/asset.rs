@@ -13,6 +13,8 @@ static ASSET: LazyLock<Asset> = LazyLock::new(Asset::read);
 /// All built-in definitions.
 pub(crate) struct Asset {
     definitions: Vec<Definition>,
+    /// How many of them OpenAPI has, sorted by name; the others stand behind.
+    sorted: usize,
     kinds: HashMap<(&'static str, &'static str, &'static str), u16>,
 }
 
@@ -29,8 +31,8 @@ impl Asset {
         self.at(*self.kinds.get(&(group, version, kind))?)
     }
     pub(crate) fn by_name(&self, name: &str) -> Option<&Definition> {
-        // Two sorted runs: what OpenAPI has, and what only the wire has.
-        self.definitions.iter().find(|definition| definition.name == name)
+        let sorted = self.definitions.get(..self.sorted)?;
+        sorted.get(sorted.binary_search_by(|definition| definition.name.as_ref().cmp(name)).ok()?)
     }
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Definition> {
         self.definitions.iter()
@@ -61,7 +63,8 @@ impl Asset {
             }
         }
         finish(current, &mut fields, &mut embedded, &mut definitions);
-        Self { definitions, kinds }
+        let sorted = definitions.partition_point(|definition| !definition.wire_only);
+        Self { definitions, sorted, kinds }
     }
 }
 

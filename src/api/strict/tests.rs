@@ -24,13 +24,17 @@ fn refused(body: &Value, expected: Option<Expected<'_>>, message: &str) {
 
 #[test]
 fn unknown_fields_are_refused_warned_of_or_dropped() {
-    let body = json!({"spec": {"foo": 1, "template": {"spec": {"containers": [{"name": "a"}, {"name": "b", "imag": "x"}]}}}});
+    let body =
+        json!({"spec": {"foo": 1, "template": {"spec": {"containers": [{"name": "a"}, {"name": "b", "imag": "x"}]}}}});
     let expected = "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: \
         unknown field \"spec.foo\", unknown field \"spec.template.spec.containers[1].imag\"";
     refused(&body, deployment(), expected);
     let bytes = body.to_string();
     let warned = decode(bytes.as_bytes(), ContentType::Json, deployment(), FieldValidation::Warn).unwrap();
-    assert_eq!(warned.warnings, ["unknown field \"spec.foo\"", "unknown field \"spec.template.spec.containers[1].imag\""]);
+    assert_eq!(
+        warned.warnings,
+        ["unknown field \"spec.foo\"", "unknown field \"spec.template.spec.containers[1].imag\""]
+    );
     let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "spec": {"template": {"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}}});
     assert_eq!(warned.object, object);
@@ -42,7 +46,10 @@ fn unknown_fields_are_refused_warned_of_or_dropped() {
 fn duplicate_fields_are_refused_or_warned_of() {
     let body = br#"{"spec": {"replicas": 1, "replicas": 2}, "metadata": {"labels": {"a": "b", "a": "c"}}}"#;
     let status = decode(body, ContentType::Json, deployment(), FieldValidation::Strict).unwrap_err();
-    assert!(status.message.ends_with("duplicate field \"spec.replicas\", duplicate field \"metadata.labels.a\""), "{status}");
+    assert!(
+        status.message.ends_with("duplicate field \"spec.replicas\", duplicate field \"metadata.labels.a\""),
+        "{status}"
+    );
     let warned = decode(body, ContentType::Json, deployment(), FieldValidation::Warn).unwrap();
     assert_eq!(warned.warnings.len(), 2);
     assert_eq!(warned.object["spec"]["replicas"], 2);
@@ -60,23 +67,42 @@ fn wrong_types_are_told_in_go_words() {
     for (spec, rest) in [
         (json!({"replicas": "3"}), "string into Go struct field DeploymentSpec.spec.replicas of type int32"),
         (json!({"replicas": 1.5}), "number 1.5 into Go struct field DeploymentSpec.spec.replicas of type int32"),
-        (json!({"replicas": 3_000_000_000_u64}), "number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32"),
+        (
+            json!({"replicas": 3_000_000_000_u64}),
+            "number 3000000000 into Go struct field DeploymentSpec.spec.replicas of type int32",
+        ),
         (json!({"paused": "yes"}), "string into Go struct field DeploymentSpec.spec.paused of type bool"),
         (json!({"template": []}), "array into Go struct field DeploymentSpec.spec.template of type v1.PodTemplateSpec"),
-        (json!({"selector": {"matchLabels": {"a": true}}}), "bool into Go struct field LabelSelector.spec.selector.matchLabels of type string"),
-        (json!({"template": {"spec": {"containers": {}}}}), "object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container"),
-        (json!({"template": {"spec": {"containers": [{"imagePullPolicy": 5}]}}}),
-            "number into Go struct field Container.spec.template.spec.containers.imagePullPolicy of type v1.PullPolicy"),
-        (json!({"template": {"spec": {"containers": [{"ports": [{"containerPort": "80"}]}]}}}),
-            "string into Go struct field ContainerPort.spec.template.spec.containers.ports.containerPort of type int32"),
+        (
+            json!({"selector": {"matchLabels": {"a": true}}}),
+            "bool into Go struct field LabelSelector.spec.selector.matchLabels of type string",
+        ),
+        (
+            json!({"template": {"spec": {"containers": {}}}}),
+            "object into Go struct field PodSpec.spec.template.spec.containers of type []v1.Container",
+        ),
+        (
+            json!({"template": {"spec": {"containers": [{"imagePullPolicy": 5}]}}}),
+            "number into Go struct field Container.spec.template.spec.containers.imagePullPolicy of type v1.PullPolicy",
+        ),
+        (
+            json!({"template": {"spec": {"containers": [{"ports": [{"containerPort": "80"}]}]}}}),
+            "string into Go struct field ContainerPort.spec.template.spec.containers.ports.containerPort of type int32",
+        ),
         (json!({"strategy": {"rollingUpdate": {"maxSurge": true}}}), "bool into Go value of type int32"),
     ] {
         refused(&json!({"spec": spec}), deployment(), &format!("{lead} {rest}"));
     }
-    refused(&json!({"metadata": {"labels": {"a": 1}}}), kind("Pod"),
-        "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string");
-    refused(&json!({"data": {"a": "*"}}), kind("Secret"),
-        "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 0");
+    refused(
+        &json!({"metadata": {"labels": {"a": 1}}}),
+        kind("Pod"),
+        "Pod in version \"v1\" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
+    );
+    refused(
+        &json!({"data": {"a": "*"}}),
+        kind("Secret"),
+        "Secret in version \"v1\" cannot be handled as a Secret: illegal base64 data at input byte 0",
+    );
 }
 
 #[test]
@@ -110,12 +136,21 @@ fn values_are_brought_into_their_one_form() {
 
 #[test]
 fn the_body_must_be_what_the_path_says() {
-    refused(&json!({"apiVersion": "v1", "kind": "Pod"}), deployment(),
-        "Pod in version \"v1\" cannot be handled as a Deployment: converting (v1.Pod) to (v1.Deployment): unknown conversion");
-    refused(&json!({"apiVersion": "apps/v1beta9", "kind": "Deployment"}), deployment(),
-        "the API version in the data (apps/v1beta9) does not match the expected API version (apps/v1)");
-    refused(&json!({"kind": "Foo"}), deployment(),
-        "Foo in version \"v1\" cannot be handled as a Deployment: no kind \"Foo\" is registered for version \"apps/v1\" in scheme \"coracle\"");
+    refused(
+        &json!({"apiVersion": "v1", "kind": "Pod"}),
+        deployment(),
+        "Pod in version \"v1\" cannot be handled as a Deployment: converting (v1.Pod) to (v1.Deployment): unknown conversion",
+    );
+    refused(
+        &json!({"apiVersion": "apps/v1beta9", "kind": "Deployment"}),
+        deployment(),
+        "the API version in the data (apps/v1beta9) does not match the expected API version (apps/v1)",
+    );
+    refused(
+        &json!({"kind": "Foo"}),
+        deployment(),
+        "Foo in version \"v1\" cannot be handled as a Deployment: no kind \"Foo\" is registered for version \"apps/v1\" in scheme \"coracle\"",
+    );
     let expected = Some(Expected { group: "", version: "v1", kind: "DeleteOptions", definition: None });
     let body = json!({"apiVersion": "apps/v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "propagationPolicy": "Orphan"});
     assert_eq!(strict(&body, expected).unwrap()["gracePeriodSeconds"], 0);
@@ -135,7 +170,12 @@ fn bodies_that_cannot_be_read_are_refused_cleanly() {
     let message = read(b"{\"a\": ", ContentType::Json).message;
     assert!(message.starts_with("the object provided is unrecognized (must be of type Deployment): couldn't get version/kind; json parse error: "), "{message}");
     assert!(message.ends_with("({\"a\": )"), "{message}");
-    assert!(decode(b"{}", ContentType::Json, None, FieldValidation::Warn).unwrap_err().message.starts_with("Object 'Kind' is missing in '{}'"));
+    assert!(
+        decode(b"{}", ContentType::Json, None, FieldValidation::Warn)
+            .unwrap_err()
+            .message
+            .starts_with("Object 'Kind' is missing in '{}'")
+    );
 }
 
 #[test]
@@ -144,24 +184,39 @@ fn custom_resources_are_pruned_and_not_type_checked() {
         "size": {"type": "integer"}, "maybe": {"type": "string", "nullable": true}, "text": {"type": "string"},
         "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}});
     let definition = Definition::of_custom("example.com", "v1", "Widget", &schema);
-    let expected = Some(Expected { group: "example.com", version: "v1", kind: "Widget", definition: Some(&definition) });
+    let expected =
+        Some(Expected { group: "example.com", version: "v1", kind: "Widget", definition: Some(&definition) });
     let body = json!({"metadata": {"name": "w"}, "spec": {"size": "big", "maybe": null, "text": null, "x": 1, "free": {"y": 1}}});
-    refused(&body, expected,
-        "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: unknown field \"spec.x\"");
+    refused(
+        &body,
+        expected,
+        "Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: unknown field \"spec.x\"",
+    );
     let decoded = decode(body.to_string().as_bytes(), ContentType::Json, expected, FieldValidation::Warn).unwrap();
     assert_eq!(decoded.object["spec"], json!({"size": "big", "maybe": null, "free": {"y": 1}}));
     let wrong = json!({"metadata": {"name": 5}});
-    refused(&wrong, expected,
-        "Widget in version \"v1\" cannot be handled as a Widget: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string");
+    refused(
+        &wrong,
+        expected,
+        "Widget in version \"v1\" cannot be handled as a Widget: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string",
+    );
 }
 
 #[test]
 fn a_definition_with_a_schema_in_it_is_checked_all_the_way() {
-    let expected = Some(Expected { group: "apiextensions.k8s.io", version: "v1", kind: "CustomResourceDefinition", definition: None });
+    let expected = Some(Expected {
+        group: "apiextensions.k8s.io",
+        version: "v1",
+        kind: "CustomResourceDefinition",
+        definition: None,
+    });
     let body = json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": "object", "properties":
         {"a": {"type": "array", "items": {"type": "string", "typo": 1}, "additionalProperties": false}}}}}]}});
     let message = strict(&body, expected).unwrap_err();
-    assert!(message.ends_with("unknown field \"spec.versions[0].schema.openAPIV3Schema.properties.a.items.typo\""), "{message}");
+    assert!(
+        message.ends_with("unknown field \"spec.versions[0].schema.openAPIV3Schema.properties.a.items.typo\""),
+        "{message}"
+    );
 }
 
 #[test]

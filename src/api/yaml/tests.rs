@@ -8,6 +8,7 @@ fn values_are_read_as_kubectl_reads_them() {
     for (text, expected) in [
         ("a: 0644", json!({"a": 420})),
         ("a: yes\nb: off\nc: \"yes\"", json!({"a": true, "b": false, "c": "yes"})),
+        ("a: y\nb: N", json!({"a": true, "b": false})),
         ("a: 1e3\nb: 1.5\nc: 0x10", json!({"a": 1000.0, "b": 1.5, "c": 16})),
         ("a: ~\nb:\nc: null", json!({"a": null, "b": null, "c": null})),
         ("1: x", json!({"1": "x"})),

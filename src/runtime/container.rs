@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bulk::{Bulk, Group};
+use crate::habit::Habit;
 use crate::metrics::Families;
 use crate::spec::{Common, Exit, Reason, Stats};
 use crate::ticker::Ticker;
@@ -32,6 +33,7 @@ pub(crate) struct Container {
     pub memory: Arc<memory::Ledger>,
     pub cpu: cpu::Ledger,
     pub counts: Counts,
+    pub habit: Habit,
     pub group: Arc<Group>,
     pub ticker: Arc<Ticker>,
     pub families: Families,
@@ -49,6 +51,7 @@ impl Container {
             memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
             cpu: cpu::Ledger::new(spec.cpu_millis),
             counts: Counts::default(),
+            habit: Habit::default(),
             group: bulk.group(spec.cpu_weight),
             ticker: Arc::clone(ticker),
             families: families.clone(),

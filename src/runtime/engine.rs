@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::guest::Guest;
 use crate::spec::Form;
@@ -149,6 +149,8 @@ fn pool_config(slots: u32, cores: u32) -> PoolingAllocationConfig {
         .max_unused_warm_slots(WARM_SLOTS_PER_CORE * cores)
         .linear_memory_keep_resident(KEEP_MEMORY_BYTES)
         .table_keep_resident(KEEP_TABLE_BYTES)
+        // Where the kernel can tell which pages were written (Linux 6.7), resetting a slot costs no page faults.
+        .pagemap_scan(Enabled::Auto)
         .async_stack_keep_resident(KEEP_STACK_BYTES);
     pool
 }

@@ -35,6 +35,7 @@ mod engine;
 mod exchange;
 mod failure;
 mod guest;
+mod habit;
 mod linker;
 mod memory;
 mod meter;

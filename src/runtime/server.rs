@@ -51,6 +51,12 @@ pub enum StartError {
     /// A budget was given to code that cannot count.
     #[error("the program was compiled without fuel, so it cannot be held to a fuel budget")]
     NoFuel,
+    /// A volume is not there.
+    #[error("the volume at {guest_path} is no folder on this host")]
+    NoVolume {
+        /// Where the guest would see it.
+        guest_path: String,
+    },
     /// The engine failed.
     #[error("the component cannot be started: {0}")]
     Engine(String),
@@ -160,6 +166,9 @@ pub(crate) fn check(program: &Program, spec: &crate::spec::Common) -> Result<(),
     if spec.fuel.is_some() && !program.form().fuel {
         return Err(StartError::NoFuel);
     }
+    if let Some(mount) = spec.mounts.iter().find(|mount| !mount.host_dir.is_dir()) {
+        return Err(StartError::NoVolume { guest_path: mount.guest_path.clone() });
+    }
     Ok(())
 }
 
@@ -168,7 +177,7 @@ fn share(program: &Program, spec: &ServeSpec, slots_max: usize) -> usize {
     let by_memory = spec.common.memory_bytes.map_or(u64::MAX, |limit| limit / program.inner.initial_bytes.max(1));
     let by_memory = usize::try_from(by_memory).unwrap_or(usize::MAX);
     let by_pool = slots_max / program.inner.slots as usize / 2;
-    let most = by_memory.min(by_pool).min(CONCURRENCY_MAX).max(1);
+    let most = by_memory.min(by_pool).clamp(1, CONCURRENCY_MAX);
     spec.concurrency.map_or(most, |asked| asked.clamp(1, most))
 }
 
@@ -267,7 +276,7 @@ impl Inner {
             verdict
         });
         let run = GuestRun::new(future, Arc::clone(&meter), Arc::clone(&self.container), deadline);
-        Ok(Exchange::new(Stage::Inline(run), head, meter))
+        Ok(Exchange::new(Stage::begin(run), head, meter))
     }
 
     /// An instance for the next request: a kept one, or a store for a new one.

@@ -32,6 +32,8 @@ pub(crate) struct GuestRun {
     meter: Arc<Meter>,
     container: Arc<Container>,
     deadline: Option<Instant>,
+    /// Its first slice is over, one way or another.
+    known: bool,
     /// The deadline's timer and the container's end, made when the guest waits for the first time.
     stop: Option<BoxFuture<'static, Failure>>,
 }
@@ -43,7 +45,7 @@ impl GuestRun {
         container: Arc<Container>,
         deadline: Option<Instant>,
     ) -> Self {
-        Self { future, meter, container, deadline, stop: None }
+        Self { future, meter, container, deadline, known: false, stop: None }
     }
 
     /// Lets the guest run until it ends, waits, or has used its slice.
@@ -58,15 +60,24 @@ impl GuestRun {
             let now = now_ns();
             container.cpu.charge(now.saturating_sub(began), now);
         });
-        if let Poll::Ready(verdict) = self.future.as_mut().poll(cx) {
+        let polled = self.future.as_mut().poll(cx);
+        let yielded = self.meter.take_yielded();
+        self.learn(yielded);
+        if let Poll::Ready(verdict) = polled {
             return Slice::Done(verdict);
         }
-        if self.meter.take_yielded() {
+        if yielded {
             return Slice::Yielded;
         }
         match self.poll_stop(cx) {
             Poll::Ready(failure) => Slice::Done(Err(failure)),
             Poll::Pending => Slice::Waiting,
+        }
+    }
+
+    fn learn(&mut self, yielded: bool) {
+        if !std::mem::replace(&mut self.known, true) {
+            if yielded { self.container.habit.was_long() } else { self.container.habit.was_brief() }
         }
     }
 
@@ -96,10 +107,6 @@ impl GuestRun {
     pub fn hand_over(self) -> FallibleTask<Verdict> {
         let group = Arc::clone(&self.container.group);
         group.spawn(BulkRun { run: self, held_back: None })
-    }
-
-    pub fn container(&self) -> &Arc<Container> {
-        &self.container
     }
 }
 
@@ -157,6 +164,16 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// Where a guest begins: in place, unless its container's guests are known to take long.
+    pub fn begin(run: GuestRun) -> Self {
+        let heavy = run.container.habit.is_heavy();
+        let mut stage = Self::Inline(run);
+        if heavy {
+            stage.hand_over();
+        }
+        stage
+    }
+
     /// Takes the guest as far as it goes now.
     pub fn advance(&mut self, cx: &mut Context<'_>) {
         if let Self::Inline(run) = self {
@@ -177,7 +194,7 @@ impl Stage {
     fn hand_over(&mut self) {
         *self = match std::mem::replace(self, Self::Ended(Ok(()))) {
             Self::Inline(run) => {
-                run.container().families.moved.inc();
+                run.container.families.moved.inc();
                 Self::Moved(run.hand_over())
             }
             other => other,

@@ -1,5 +1,8 @@
 //! Tests through the room's door, with the sample components that lie built in `workloads/prebuilt`.
 
+// A test's tasks end with its runtime.
+#![allow(clippy::disallowed_methods)]
+
 mod commands;
 mod limits;
 mod programs;

@@ -48,6 +48,11 @@ async fn mounts_are_all_that_a_command_sees_of_the_host() {
     assert_eq!(exit(&runtime, count).await.code, 0);
     assert_eq!(kept.lines(Stream::Stdout), ["/data/poem: 2 lines, 5 words, 25 bytes"]);
     assert_eq!(exit(&runtime, spec(&["count", "/etc/passwd"])).await.code, 1);
+    let mut missing = spec(&["count", "/data/poem"]);
+    missing.common.mounts =
+        vec![Mount { host_dir: folder.path().join("none"), guest_path: "/data".to_owned(), read_only: true }];
+    let refused = runtime.run(&program(&runtime, "batch", PLAIN), missing);
+    assert!(matches!(refused.err(), Some(crate::StartError::NoVolume { .. })));
 }
 
 #[tokio::test]

@@ -152,6 +152,19 @@ async fn a_cpu_limit_holds_a_guest_to_its_rate() {
 }
 
 #[tokio::test]
+async fn a_container_that_always_computes_begins_on_the_bulk_threads() {
+    let metrics = base::metrics::Metrics::default();
+    let runtime = crate::Runtime::new(crate::Config::new(tokio::runtime::Handle::current(), metrics.clone()));
+    let server = serve(&runtime, "chaos", ServeSpec::default());
+    for _ in 0..8 {
+        get_text(&server, "/spin?ms=10").await;
+    }
+    // By now even a brief request is moved before it begins.
+    get_text(&server, "/").await;
+    assert!(metrics.encode().contains("coracle_runtime_moved_total 9"), "{}", metrics.encode());
+}
+
+#[tokio::test]
 async fn a_flood_of_output_does_not_hold_up_a_neighbour() {
     let runtime = runtime();
     let common = Common { output: super::Kept::new(), ..Common::default() };

@@ -50,7 +50,7 @@ pub enum Next {
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The server refused, or could not be reached.
-    #[error(transparent)]
+    #[error("{}", crate::explain(.0))]
     Api(#[from] kube::Error),
     /// Anything else.
     #[error("{0}")]
@@ -189,9 +189,14 @@ async fn work(name: &'static str, queue: &Queue<Key>, metrics: &ControllerMetric
                 queue.conflicted(&key);
                 "conflict"
             }
+            Ok(Err(RunError::Api(error))) if crate::is_namespace_terminating(&error) => {
+                tracing::debug!(controller = name, object = %key, "the namespace is being deleted; nothing to do");
+                queue.succeeded(&key, Next::Done);
+                "moot"
+            }
             Ok(Err(error)) => {
                 let wait = queue.failed(&key);
-                tracing::warn!(controller = name, object = %key, error = base::report(&error), ?wait, "run failed");
+                tracing::warn!(controller = name, object = %key, %error, ?wait, "run failed");
                 "error"
             }
             Err(_panic) => {

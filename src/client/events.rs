@@ -147,7 +147,7 @@ async fn write_all(shared: &Shared, client: &Client) {
                 shared.queue.failed(&said);
             }
             Err(error) => {
-                tracing::debug!(error = base::report(&error), reason = write.line.reason, "event not written");
+                tracing::debug!(error = crate::explain(&error), reason = write.line.reason, "event not written");
                 shared.aggregates.lock().abandon(&said, crate::is_not_found(&error));
                 shared.queue.succeeded(&said, Next::Done);
             }

@@ -13,31 +13,10 @@
 
 pub mod connect;
 pub mod controller;
+mod errors;
 pub mod events;
 pub mod informers;
 
 pub use connect::{ConnectError, from_kubeconfig, in_process};
+pub use errors::{explain, is_conflict, is_namespace_terminating, is_not_found, is_taken, status_code};
 pub use kube::Client;
-
-/// Whether the server answered that the object is not there.
-pub fn is_not_found(error: &kube::Error) -> bool {
-    status_code(error) == Some(404)
-}
-
-/// Whether the server answered with a conflict: a stale revision, or a name that is taken (see [`is_taken`]).
-pub fn is_conflict(error: &kube::Error) -> bool {
-    status_code(error) == Some(409)
-}
-
-/// Whether the server refused a creation because the name is taken.
-pub fn is_taken(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.reason == "AlreadyExists")
-}
-
-/// The HTTP status that the server answered with, when it answered.
-pub fn status_code(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
-        _ => None,
-    }
-}

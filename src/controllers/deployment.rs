@@ -15,7 +15,7 @@
 
 use async_trait::async_trait;
 use client::Client;
-use client::controller::{Controller, Next, Reconcile, RunError, controller_key};
+use client::controller::{Controller, Expectations, Next, Reconcile, RunError, controller_key};
 use client::events::Recorder;
 use client::informers::{Informer, Key};
 use jiff::Timestamp;
@@ -60,7 +60,8 @@ pub(crate) fn start(rig: Rig) {
             set.and_then(|set| controller_key(set.as_ref(), "Deployment")).into_iter().collect()
         });
     let events = rig.recorder("deployment-controller");
-    controller.start(&rig.tasks, Deployments { client: rig.client, deployments, sets, pods, events });
+    let (own, of_sets) = (Expectations::default(), Expectations::default());
+    controller.start(&rig.tasks, Deployments { client: rig.client, deployments, sets, pods, own, of_sets, events });
 }
 
 struct Deployments {
@@ -68,6 +69,10 @@ struct Deployments {
     deployments: Informer<Deployment>,
     sets: Informer<ReplicaSet>,
     pods: Informer<Pod>,
+    /// Statuses and revisions written.
+    own: Expectations,
+    /// ReplicaSets made and changed.
+    of_sets: Expectations,
     events: Recorder,
 }
 
@@ -78,7 +83,14 @@ fn selector_of(deployment: &Deployment) -> k8s_openapi::apimachinery::pkg::apis:
 #[async_trait]
 impl Reconcile for Deployments {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
-        let Some(deployment) = self.deployments.at(key) else { return Ok(Next::Done) };
+        let Some(deployment) = self.deployments.at(key) else {
+            self.own.forget(key);
+            self.of_sets.forget(key);
+            return Ok(Next::Done);
+        };
+        if !self.own.met(key, &self.deployments) || !self.of_sets.met(key, &self.sets) {
+            return Ok(Next::Done);
+        }
         let Some(selector) = claims::selector(&selector_of(&deployment)) else {
             let message = "This deployment is selecting all pods. A non-empty selector is required.";
             self.events.warning(deployment.as_ref(), "SelectingAll", message);

@@ -9,7 +9,7 @@
 
 use async_trait::async_trait;
 use client::Client;
-use client::controller::{Controller, Next, Reconcile, RunError};
+use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Change, Informer, Key};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -45,7 +45,10 @@ pub(crate) fn start(rig: Rig) {
             keys.dedup();
             keys
         });
-    controller.start(&rig.tasks, EndpointSlices { client: rig.client, services, pods, slices });
+    controller.start(
+        &rig.tasks,
+        EndpointSlices { client: rig.client, services, pods, slices, written: Expectations::default() },
+    );
 }
 
 /// The Services whose selector picks, or picked, the pod.
@@ -73,12 +76,19 @@ struct EndpointSlices {
     services: Informer<Service>,
     pods: Informer<Pod>,
     slices: Informer<EndpointSlice>,
+    written: Expectations,
 }
 
 #[async_trait]
 impl Reconcile for EndpointSlices {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
-        let Some(service) = self.services.at(key) else { return Ok(Next::Done) };
+        let Some(service) = self.services.at(key) else {
+            self.written.forget(key);
+            return Ok(Next::Done);
+        };
+        if !self.written.met(key, &self.slices) {
+            return Ok(Next::Done);
+        }
         // A Service that goes takes its slices along through their owner references.
         if is_deleting(service.meta()) || !targets::has_selector(&service) {
             return Ok(Next::Done);
@@ -99,16 +109,21 @@ impl EndpointSlices {
     async fn act(&self, key: &Key, plan: Plan) -> Result<(), kube::Error> {
         let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
         for slice in &plan.update {
-            api.replace(name(&slice.metadata), &PostParams::default(), slice).await?;
+            let written = api.replace(name(&slice.metadata), &PostParams::default(), slice).await?;
+            self.written.wrote(key, &written.metadata, &self.slices);
         }
         for slice in &plan.create {
-            api.create(&PostParams::default(), slice).await?;
+            let created = api.create(&PostParams::default(), slice).await?;
+            self.written.created(key, &created.metadata, &self.slices);
         }
         for slice in &plan.delete {
             let preconditions = Preconditions { uid: slice.metadata.uid.clone(), resource_version: None };
             match api.delete(name(&slice.metadata), &DeleteParams::default().preconditions(preconditions)).await {
                 Err(error) if client::is_not_found(&error) => {}
-                other => drop(other?),
+                other => {
+                    other?;
+                    self.written.deleted(key, &slice.metadata);
+                }
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use client::Client;
-use client::controller::{Controller, Next, Reconcile, RunError};
+use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Informer, Key};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use kube::ResourceExt;
@@ -33,7 +33,10 @@ pub(crate) fn start(rig: Rig) {
         .each(&services)
         .watch(&pods, move |change| services_of_pod(&selecting, change))
         .each(&endpoints);
-    controller.start(&rig.tasks, EndpointsController { client: rig.client, services, pods, endpoints });
+    controller.start(
+        &rig.tasks,
+        EndpointsController { client: rig.client, services, pods, endpoints, written: Expectations::default() },
+    );
 }
 
 struct EndpointsController {
@@ -41,18 +44,28 @@ struct EndpointsController {
     services: Informer<Service>,
     pods: Informer<Pod>,
     endpoints: Informer<Endpoints>,
+    written: Expectations,
 }
 
 #[async_trait]
 impl Reconcile for EndpointsController {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
+        if !self.written.met(key, &self.endpoints) {
+            return Ok(Next::Done);
+        }
         let seen = self.endpoints.at(key);
         let service = self.services.at(key).filter(|service| !is_deleting(&service.metadata));
         let api = Api::<Endpoints>::namespaced(self.client.clone(), &key.namespace);
         match self.plan(key, service.as_deref(), seen.as_deref()) {
             Plan::Nothing => {}
-            Plan::Create(endpoints) => drop(api.create(&PostParams::default(), &endpoints).await?),
-            Plan::Replace(endpoints) => drop(api.replace(&key.name, &PostParams::default(), &endpoints).await?),
+            Plan::Create(endpoints) => {
+                let created = api.create(&PostParams::default(), &endpoints).await?;
+                self.written.created(key, &created.metadata, &self.endpoints);
+            }
+            Plan::Replace(endpoints) => {
+                let written = api.replace(&key.name, &PostParams::default(), &endpoints).await?;
+                self.written.wrote(key, &written.metadata, &self.endpoints);
+            }
             Plan::Delete(uid) => {
                 let params = DeleteParams::default().preconditions(Preconditions { uid, resource_version: None });
                 match api.delete(&key.name, &params).await {

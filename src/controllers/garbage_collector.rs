@@ -88,7 +88,7 @@ async fn follow_kinds(rig: Rig) {
                     added.iter().for_each(|kind| feed_later(&rig.informers, kind, &graph, queue.as_ref()));
                 }
             }
-            Err(error) => tracing::debug!(error = base::report(&error), "discovery failed"),
+            Err(error) => tracing::debug!(error = client::explain(&error), "discovery failed"),
         }
         let wait = if controller.is_some() { Duration::from_millis(100) } else { DISCOVERY };
         tokio::time::sleep(wait).await;

@@ -20,7 +20,7 @@ pub(crate) async fn discover(client: &Client) -> Result<Vec<DiscoveredKind>, kub
     let discovery = match Discovery::new(client.clone()).run_aggregated().await {
         Ok(discovery) => discovery,
         Err(error) => {
-            tracing::debug!(error = base::report(&error), "no aggregated discovery; asking group by group");
+            tracing::debug!(error = client::explain(&error), "no aggregated discovery; asking group by group");
             Discovery::new(client.clone()).run().await?
         }
     };

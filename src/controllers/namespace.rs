@@ -72,7 +72,7 @@ impl Namespaces {
     async fn empty(&self, namespace: &str) -> Content {
         let kinds = match discover(&self.client).await {
             Ok(kinds) => kinds,
-            Err(error) => return Content::undiscovered(base::report(&error)),
+            Err(error) => return Content::undiscovered(client::explain(&error)),
         };
         let kinds = kinds.into_iter().filter(|kind| kind.namespaced && kind.deletable);
         let outcomes = futures::stream::iter(kinds)
@@ -85,7 +85,7 @@ impl Namespaces {
             match outcome {
                 Ok(Some(remaining)) => content.remaining.push(Remaining { resource, ..remaining }),
                 Ok(None) => {}
-                Err(error) => content.failures.push(format!("{resource}: {}", base::report(&error))),
+                Err(error) => content.failures.push(format!("{resource}: {}", client::explain(&error))),
             }
         }
         content.sort();

@@ -23,13 +23,25 @@ const QUARANTINE: Duration = Duration::from_secs(40);
 pub(crate) fn start(rig: Rig) {
     let pods = rig.informers.of::<Pod>();
     let nodes = rig.informers.of::<Node>();
-    let on_node = pods.clone();
-    let controller = Controller::new("pod_gc", &rig.metrics).workers(4).each(&pods).watch(&nodes, move |change| {
+    let (on_node, known) = (pods.clone(), nodes.clone());
+    let controller = Controller::new("pod_gc", &rig.metrics).workers(4);
+    let controller = controller.watch(&pods, move |change| {
+        let suspect = change.new.as_ref().is_some_and(|pod| match node_of(pod) {
+            "" => is_deleting(&pod.metadata),
+            node => known.get("", node).is_none(),
+        });
+        suspect.then(|| change.key.clone()).into_iter().collect()
+    });
+    let controller = controller.watch(&nodes, move |change| {
         let gone = change.new.is_none();
         let pods = if gone { on_node.on_node(&change.key.name) } else { Vec::new() };
         pods.iter().map(|pod| Key::of(pod.as_ref())).collect()
     });
     controller.start(&rig.tasks, PodGc { client: rig.client, pods, nodes, missing: Mutex::default() });
+}
+
+fn node_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
 }
 
 struct PodGc {
@@ -44,7 +56,7 @@ struct PodGc {
 impl Reconcile for PodGc {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
         let Some(pod) = self.pods.at(key) else { return Ok(Next::Done) };
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
+        let node = node_of(&pod);
         if node.is_empty() {
             if is_deleting(&pod.metadata) {
                 self.remove(&pod, key).await?;
@@ -52,9 +64,7 @@ impl Reconcile for PodGc {
             return Ok(Next::Done);
         }
         if self.nodes.get("", node).is_some() {
-            if !self.missing.lock().is_empty() {
-                self.missing.lock().remove(node);
-            }
+            self.missing.lock().remove(node);
             return Ok(Next::Done);
         }
         let missing_for = self.missing.lock().entry(node.to_owned()).or_insert_with(Instant::now).elapsed();

@@ -48,14 +48,17 @@ pub(crate) fn start(rig: Rig) {
             })
         });
     let events = rig.recorder("replicaset-controller");
-    let expectations = Expectations::default();
-    controller.start(&rig.tasks, ReplicaSets { client: rig.client, sets, pods, expectations, events });
+    let (own, expectations) = (Expectations::default(), Expectations::default());
+    controller.start(&rig.tasks, ReplicaSets { client: rig.client, sets, pods, own, expectations, events });
 }
 
 struct ReplicaSets {
     client: Client,
     sets: Informer<ReplicaSet>,
     pods: Informer<Pod>,
+    /// Statuses written.
+    own: Expectations,
+    /// Pods made and deleted.
     expectations: Expectations,
     events: Recorder,
 }
@@ -68,9 +71,13 @@ fn selector_of(set: &ReplicaSet) -> k8s_openapi::apimachinery::pkg::apis::meta::
 impl Reconcile for ReplicaSets {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
         let Some(set) = self.sets.at(key) else {
+            self.own.forget(key);
             self.expectations.forget(key);
             return Ok(Next::Done);
         };
+        if !self.own.met(key, &self.sets) {
+            return Ok(Next::Done);
+        }
         let Some(selector) = claims::selector(&selector_of(&set)) else { return Ok(Next::Done) };
         let mut claims = claims::claims(&set.metadata, &selector, &self.pods);
         claims.adopt.retain(|pod| pods::is_active(pod));
@@ -86,7 +93,7 @@ impl Reconcile for ReplicaSets {
             Plan::Nothing
         };
         let failure = self.act(key, &set, &plan).await;
-        self.publish(&set, &owned, failure.as_ref().map(|error| (&plan, error))).await?;
+        self.publish(key, &set, &owned, failure.as_ref().map(|error| (&plan, error))).await?;
         match failure {
             Some(error) => Err(error.into()),
             None => Ok(self.next(&set, &owned)),

@@ -66,8 +66,8 @@ impl Binder {
                 Bound::Moot
             }
             Err(error) => {
-                tracing::warn!(pod = %key, node, error = base::report(&error), "binding failed");
-                let message = format!("binding rejected: {}", base::report(&error));
+                tracing::warn!(pod = %key, node, error = client::explain(&error), "binding failed");
+                let message = format!("binding rejected: {}", client::explain(&error));
                 self.events.warning(pod.as_ref(), "FailedScheduling", message);
                 Bound::Failed
             }
@@ -92,7 +92,7 @@ impl Binder {
         }]}});
         let patched = self.api(key).patch_status(&key.name, &PatchParams::default(), &Patch::Strategic(patch)).await;
         if let Err(error) = patched {
-            tracing::debug!(pod = %key, error = base::report(&error), "condition not written");
+            tracing::debug!(pod = %key, error = client::explain(&error), "condition not written");
         }
     }
 }

@@ -35,18 +35,27 @@ enum Wanted {
     Created { revision: Option<u64>, lists_begun: u64 },
     /// It is gone, or marked as being deleted.
     Deleted,
+    /// The cache is past the revision of the write.
+    Written { revision: Option<u64>, lists_begun: u64 },
 }
 
 impl Expectations {
     /// Notes that `object` was created for `owner`, as the server answered it.
     pub fn created<K: Resource + Send + Sync + 'static>(&self, owner: &Key, object: &ObjectMeta, cache: &Informer<K>) {
-        let revision = object.resource_version.as_deref().and_then(|text| text.parse().ok());
+        let revision = revision(object);
         self.note(owner, object, Wanted::Created { revision, lists_begun: cache.lists().0 });
     }
 
     /// Notes that `object` was deleted for `owner`.
     pub fn deleted(&self, owner: &Key, object: &ObjectMeta) {
         self.note(owner, object, Wanted::Deleted);
+    }
+
+    /// Notes that `object` was changed for `owner`, as the server answered it: a plan from what it was before would only
+    /// end in a conflict.
+    pub fn wrote<K: Resource + Send + Sync + 'static>(&self, owner: &Key, object: &ObjectMeta, cache: &Informer<K>) {
+        let revision = revision(object);
+        self.note(owner, object, Wanted::Written { revision, lists_begun: cache.lists().0 });
     }
 
     fn note(&self, owner: &Key, object: &ObjectMeta, wanted: Wanted) {
@@ -86,7 +95,15 @@ impl Open {
                     || revision.is_some_and(|revision| cache.revision() >= revision)
                     || cache.lists().1 > *lists_begun
             }
+            Wanted::Written { revision, lists_begun } => {
+                revision.is_none_or(|revision| cache.revision() >= revision) || cache.lists().1 > *lists_begun
+            }
             Wanted::Deleted => seen.is_none_or(|object| object.meta().deletion_timestamp.is_some()),
         }
     }
+}
+
+/// Where the server's revisions are numbers they can be compared.
+fn revision(object: &ObjectMeta) -> Option<u64> {
+    object.resource_version.as_deref()?.parse().ok()
 }

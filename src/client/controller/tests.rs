@@ -103,6 +103,19 @@ fn a_cache_that_lags_does_not_meet_expectations() {
     assert!(expectations.met(&owner, &cache));
 }
 
+#[test]
+fn a_cache_from_before_a_write_does_not_meet_expectations() {
+    let cache = Informer::<ConfigMap>::empty();
+    cache.replace([map("one", 5)]);
+    let (expectations, owner) = (Expectations::default(), Key::new("a", "owner"));
+    expectations.wrote(&owner, &map("one", 5).metadata, &cache);
+    assert!(expectations.met(&owner, &cache), "nothing was changed");
+    expectations.wrote(&owner, &map("one", 6).metadata, &cache);
+    assert!(!expectations.met(&owner, &cache));
+    cache.apply(map("one", 6));
+    assert!(expectations.met(&owner, &cache));
+}
+
 struct Panics(mpsc::UnboundedSender<()>);
 
 #[async_trait]

@@ -167,16 +167,18 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
     pub fn apply(&self, mut object: K) {
         strip(&mut object);
         let (key, object) = (Key::of(&object), Arc::new(object));
+        let change = self.shared.cache.write().put(key, object.clone());
+        // Only now: whoever sees the revision may rely on the cache.
         self.note_revision(&object);
-        let change = self.shared.cache.write().put(key, object);
         self.tell(change.as_slice());
     }
 
     /// Takes one object out as the watch would; `last` is its last state.
     pub fn remove(&self, last: K) {
         let key = Key::of(&last);
+        let last = Arc::new(last);
+        let change = self.shared.cache.write().remove(key, Some(last.clone()));
         self.note_revision(&last);
-        let change = self.shared.cache.write().remove(key, Some(Arc::new(last)));
         self.tell(change.as_slice());
     }
 
@@ -190,10 +192,11 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
         let mut fresh = BTreeMap::new();
         for mut object in objects {
             strip(&mut object);
-            self.note_revision(&object);
             fresh.insert(Key::of(&object), Arc::new(object));
         }
+        let listed: Vec<Arc<K>> = fresh.values().cloned().collect();
         let changes = self.shared.cache.write().replace(fresh);
+        listed.iter().for_each(|object| self.note_revision(object));
         self.shared.lists_done.store(self.shared.lists_begun.load(Ordering::Acquire), Ordering::Release);
         self.tell(&changes);
         self.shared.synced.send_if_modified(|synced| !std::mem::replace(synced, true));

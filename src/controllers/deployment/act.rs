@@ -1,6 +1,7 @@
 //! Carrying out a plan.
 
 use client::controller::RunError;
+use client::informers::Key;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
@@ -44,11 +45,13 @@ impl Deployments {
         plan: &Plan,
     ) -> Result<(), RunError> {
         match sets.create(&PostParams::default(), set).await {
-            Ok(_) => {
+            Ok(created) => {
+                self.of_sets.created(&Key::of(deployment), &created.metadata, &self.sets);
                 self.say_scaled(deployment, set, 0, model::replicas(set));
                 Ok(())
             }
             Err(error) if client::is_taken(&error) => self.resolve_collision(sets, deployment, set).await,
+            Err(error) if client::is_namespace_terminating(&error) => Err(error.into()),
             Err(error) => {
                 self.publish_failed_creation(deployment, set, &error, plan).await?;
                 Err(error.into())
@@ -82,10 +85,7 @@ impl Deployments {
         error: &kube::Error,
         plan: &Plan,
     ) -> Result<(), RunError> {
-        let why = match error {
-            kube::Error::Api(status) => status.message.clone(),
-            other => base::report(other),
-        };
+        let why = client::explain(error);
         let message = format!("Failed to create new replica set {:?}: {why}", name(&set.metadata));
         self.events.warning(deployment, "ReplicaSetCreateError", message.as_str());
         let mut status = plan.status.clone().or_else(|| deployment.status.clone()).unwrap_or_default();
@@ -119,7 +119,8 @@ impl Deployments {
         if let Some(seconds) = min_ready_seconds {
             patch["spec"]["minReadySeconds"] = json!(seconds);
         }
-        sets.patch(name(&set.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let written = sets.patch(name(&set.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.of_sets.wrote(&Key::of(deployment), &written.metadata, &self.sets);
         if let Some(replicas) = replicas {
             self.say_scaled(deployment, set, model::replicas(set), *replicas);
         }
@@ -143,6 +144,7 @@ impl Deployments {
             "annotations": {revisions::REVISION: revision},
         }});
         let written = api.patch(name(&deployment.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        self.own.wrote(&Key::of(deployment), &written.metadata, &self.deployments);
         Ok(written.metadata.resource_version)
     }
 
@@ -155,10 +157,12 @@ impl Deployments {
         let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
         let mut wanted = Deployment { status: Some(status), ..deployment.clone() };
         wanted.metadata.resource_version = version;
-        api.replace_status(name(&deployment.metadata), &PostParams::default(), &wanted)
-            .await
-            .map(drop)
-            .or_else(ignore_missing)
+        match api.replace_status(name(&deployment.metadata), &PostParams::default(), &wanted).await {
+            Ok(written) => self.own.wrote(&Key::of(deployment), &written.metadata, &self.deployments),
+            Err(error) if client::is_not_found(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 

@@ -42,8 +42,9 @@ impl ReplicaSets {
                 self.events.normal(set, "SuccessfulCreate", format!("Created pod: {}", name(&created.metadata)));
                 Ok(())
             }
+            Err(error) if client::is_namespace_terminating(&error) => Err(error),
             Err(error) => {
-                self.events.warning(set, "FailedCreate", format!("Error creating: {}", message(&error)));
+                self.events.warning(set, "FailedCreate", format!("Error creating: {}", client::explain(&error)));
                 Err(error)
             }
         }
@@ -61,7 +62,7 @@ impl ReplicaSets {
             }
             Err(error) if client::is_not_found(&error) => Ok(()),
             Err(error) => {
-                self.events.warning(set, "FailedDelete", format!("Error deleting: {}", message(&error)));
+                self.events.warning(set, "FailedDelete", format!("Error deleting: {}", client::explain(&error)));
                 Err(error)
             }
         }
@@ -70,13 +71,14 @@ impl ReplicaSets {
     /// Writes the status, when it is another than the one that is there.
     pub(super) async fn publish(
         &self,
+        key: &Key,
         set: &ReplicaSet,
         owned: &[Arc<Pod>],
         failure: Option<(&Plan, &kube::Error)>,
     ) -> Result<(), kube::Error> {
         let failure = failure.map(|(plan, error)| status::Failure {
             reason: if matches!(plan, Plan::Delete(_)) { "FailedDelete" } else { "FailedCreate" },
-            message: message(error),
+            message: client::explain(error),
         });
         let status = status::status(set, owned, failure.as_ref(), Timestamp::now());
         if set.status.as_ref() == Some(&status) {
@@ -85,9 +87,11 @@ impl ReplicaSets {
         let api = Api::<ReplicaSet>::namespaced(self.client.clone(), namespace(&set.metadata));
         let wanted = ReplicaSet { status: Some(status), ..set.clone() };
         match api.replace_status(name(&set.metadata), &PostParams::default(), &wanted).await {
-            Err(error) if client::is_not_found(&error) => Ok(()),
-            other => other.map(drop),
+            Ok(written) => self.own.wrote(key, &written.metadata, &self.sets),
+            Err(error) if client::is_not_found(&error) => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 }
 
@@ -107,12 +111,5 @@ pub(super) fn new_pod(set: &ReplicaSet) -> Pod {
         },
         spec: template.spec,
         status: None,
-    }
-}
-
-fn message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => base::report(other),
     }
 }

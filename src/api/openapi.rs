@@ -3,6 +3,7 @@
 //! Clients read from them which query parameters and patch types a kind takes (`fieldValidation`, `dryRun`), how its lists
 //! merge, and what `kubectl explain` shows.
 
+mod gnostic;
 mod paths;
 mod schemas;
 #[cfg(test)]
@@ -70,17 +71,28 @@ pub fn v3_hash(kinds: &KindSet, path: &str) -> Option<String> {
     Some(hash(kinds, group, version))
 }
 
+/// The media type of [`v2_protobuf`].
+pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
 /// `GET /openapi/v2`, JSON.
 pub fn v2(kinds: &KindSet) -> Vec<u8> {
+    v2_value(kinds).to_string().into_bytes()
+}
+
+/// `GET /openapi/v2` in the protobuf form ([`V2_PROTOBUF`]) that kubectl asks for when it falls back to v2.
+pub fn v2_protobuf(kinds: &KindSet) -> Vec<u8> {
+    gnostic::encode(&v2_value(kinds))
+}
+
+fn v2_value(kinds: &KindSet) -> Value {
     let rows: Vec<&Kind> = kinds.iter().map(AsRef::as_ref).collect();
-    let document = json!({
+    json!({
         "swagger": "2.0",
         "info": info(),
         "paths": paths::of(&rows, Dialect::V2),
         "definitions": schemas::closure(names(rows.iter().copied()), &rows, Dialect::V2),
         "securityDefinitions": { "BearerToken": { "type": "apiKey", "name": "authorization", "in": "header" } },
-    });
-    document.to_string().into_bytes()
+    })
 }
 
 fn info() -> Value {

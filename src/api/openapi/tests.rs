@@ -89,3 +89,11 @@ fn schemas_keep_the_marks_of_merging() {
     );
     assert_eq!(schemas["io.k8s.apimachinery.pkg.util.intstr.IntOrString"]["format"], "int-or-string");
 }
+
+#[test]
+fn the_second_version_has_a_protobuf_form() {
+    let bytes = v2_protobuf(&kinds());
+    assert_eq!(bytes[..5], [10, 3, b'2', b'.', b'0']);
+    let has = |text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    assert!(has("io.k8s.api.apps.v1.DeploymentSpec") && has("x-kubernetes-patch-merge-key") && has("fieldValidation"));
+}

@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
 
     fn list(&mut self, value: &mut Value, schema: &'a Schema, items: &'a Schema) -> Result<(), String> {
         let Value::Array(list) = value else { return self.mismatch(value, schema) };
-        let named = std::mem::replace(&mut self.go_type, "");
+        let named = std::mem::take(&mut self.go_type);
         if !named.is_empty() {
             self.go_type = named.strip_prefix("[]").unwrap_or_default();
         }

@@ -29,6 +29,7 @@ mod claims;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
+mod event_expiry;
 mod garbage_collector;
 mod kinds;
 mod namespace;

@@ -71,7 +71,7 @@ pub fn v3_hash(kinds: &KindSet, path: &str) -> Option<String> {
     Some(hash(kinds, group, version))
 }
 
-/// The media type of [`v2_protobuf`].
+/// The media type of [`v2_protobuf`]. kubectl asks for it with `@v1.0` in place of `.v1.0`.
 pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// `GET /openapi/v2`, JSON.

@@ -34,15 +34,13 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// The size of a request's head.
     pub header_bytes_max: usize,
-    /// How many headers a request may have.
-    pub headers_max: usize,
     /// How many requests may run at once on one HTTP/2 connection.
     pub streams_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(60), header_bytes_max: 64 << 10, headers_max: 128, streams_max: 256 }
+        Self { header_timeout: Duration::from_secs(60), header_bytes_max: 64 << 10, streams_max: 256 }
     }
 }
 
@@ -127,12 +125,12 @@ impl Ingress {
     fn protocol(&self) -> auto::Builder<TokioExecutor> {
         let limits = &self.limits;
         let mut builder = auto::Builder::new(TokioExecutor::new());
+        // The number of headers stays at hyper's own limit of 100: any other costs an allocation per request.
         builder
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.header_bytes_max)
-            .max_headers(limits.headers_max)
             .pipeline_flush(true);
         builder
             .http2()

@@ -73,6 +73,10 @@ impl Limiter {
     pub fn was_refused(&self) -> bool {
         self.refused
     }
+    /// A new request begins: what was refused to an earlier one is not this one's end.
+    pub fn forget_refusal(&mut self) {
+        self.refused = false;
+    }
     /// Whether other instances of the container hold memory.
     pub fn shares(&self) -> bool {
         self.ledger.used() > self.held

@@ -283,7 +283,9 @@ impl Inner {
     fn instance(&self, connection: Connection) -> wasmtime::Result<Instance> {
         let mut instance = match self.idle.as_ref().and_then(Idle::take) {
             Some(mut kept) => {
-                kept.store.data_mut().hooks.connection = connection;
+                let guest = kept.store.data_mut();
+                guest.hooks.connection = connection;
+                guest.memory.forget_refusal();
                 kept
             }
             None => Instance::new(store(&self.maker.host.engine, &self.container, connection)?, &self.container),

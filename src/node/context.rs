@@ -1,0 +1,32 @@
+//! What every pod of the node shares.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::Tasks;
+use client::Client;
+use client::events::Recorder;
+use client::informers::Informer;
+use images::ImageStore;
+use k8s_openapi::api::core::v1::Service;
+use network::PodNetwork;
+
+use crate::logs::Logs;
+use crate::sandbox::Sandbox;
+
+pub(crate) struct Context {
+    pub client: Client,
+    pub sandbox: Arc<dyn Sandbox>,
+    pub images: ImageStore,
+    pub network: PodNetwork,
+    pub logs: Logs,
+    pub events: Recorder,
+    pub services: Informer<Service>,
+    /// Where the volumes of pods lie.
+    pub volumes: PathBuf,
+    pub host_ip: IpAddr,
+    pub allocatable: BTreeMap<String, String>,
+    pub tasks: Tasks,
+}

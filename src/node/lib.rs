@@ -1,0 +1,41 @@
+//! The agent that runs pods: what the kubelet is to Kubernetes.
+//!
+//! *Owns*: the Node object and its Lease, the life of every pod that is bound to this node (a pure machine each), its
+//! environment, volumes, probes, logs and events; the seam [`Sandbox`] to whoever runs components.
+//!
+//! *Does not know*: wasmtime, any server (everything goes through `client::Client`), how addresses and Services work
+//! (that is `network`).
+//!
+//! *Entry point*: [`Node::start`].
+//!
+//! ```text
+//! informer of this node's pods → agent → a task a pod → machine: step(input, now) → effects
+//!                                                          ↑            ├→ launch: image, settings, environment, volumes, log → Sandbox
+//!                                                          │            ├→ probe, stop, event
+//!                                                          └── exits ───┘→ status, when it differs → PATCH
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod context;
+mod environment;
+mod launch;
+mod logs;
+mod machine;
+mod pod;
+mod probing;
+mod registration;
+mod resources;
+mod sandbox;
+mod settings;
+mod sources;
+mod volumes;
+
+pub use agent::{Config, Node, RegisterError};
+pub use logs::{LogError, LogOf, LogOptions, LogStream, Logs};
+pub use sandbox::{
+    Container, ContainerId, ContainerSpec, Exit, ExitReason, Form, Mount, Output, PrepareError, Sandbox, StartError, Stats,
+    Stream,
+};
+pub use settings::{SettingError, Settings};

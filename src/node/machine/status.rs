@@ -1,0 +1,259 @@
+//! What the world sees of a pod: `status`, as Kubernetes words it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod,
+    PodCondition, PodIP, PodStatus,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Container, Moment, Phase, PodMachine, Restart, Role, State, Termination};
+
+/// Where the pod is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    pub pod: Option<IpAddr>,
+    pub host: IpAddr,
+}
+
+/// Since when each condition has its status.
+#[derive(Debug, Default)]
+pub(super) struct Conditions(BTreeMap<String, (String, Timestamp)>);
+
+impl Conditions {
+    pub fn of(status: &PodStatus) -> Self {
+        let conditions = status.conditions.iter().flatten().filter_map(|condition| {
+            let Time(since) = condition.last_transition_time.as_ref()?;
+            Some((condition.type_.clone(), (condition.status.clone(), *since)))
+        });
+        Self(conditions.collect())
+    }
+
+    /// Since when `kind` has this status: from now on, if it had another.
+    fn since(&mut self, kind: &str, status: &str, now: Timestamp) -> Timestamp {
+        match self.0.get(kind) {
+            Some((known, since)) if known == status => *since,
+            _ => {
+                self.0.insert(kind.to_owned(), (status.to_owned(), now));
+                now
+            }
+        }
+    }
+}
+
+/// A condition before its time is known.
+struct Fact {
+    kind: &'static str,
+    holds: bool,
+    reason: Option<&'static str>,
+    message: Option<String>,
+}
+
+impl Fact {
+    fn holds(kind: &'static str) -> Self {
+        Self { kind, holds: true, reason: None, message: None }
+    }
+    fn fails(kind: &'static str, reason: &'static str, message: Option<String>) -> Self {
+        Self { kind, holds: false, reason: Some(reason), message }
+    }
+}
+
+impl PodMachine {
+    /// The whole status of `pod`. What others wrote into it is kept.
+    pub fn status(&mut self, pod: &Pod, addresses: Addresses, now: Moment) -> PodStatus {
+        let old = pod.status.clone().unwrap_or_default();
+        if self.phase == Phase::Terminal {
+            return old;
+        }
+        let phase = self.pod_phase();
+        let (reason, message) = match &self.phase {
+            Phase::Expired { reason, message } => (Some((*reason).to_owned()), Some(message.clone())),
+            _ => (None, None),
+        };
+        let text = |address: IpAddr| address.to_string();
+        let statuses = |main: bool| {
+            let some = self.plan.containers.iter().zip(&self.containers).filter(|(plan, _)| (plan.role == Role::Main) == main);
+            let all: Vec<ContainerStatus> = some
+                .map(|(plan, container)| container.status(&plan.name, &plan.image, plan.role))
+                .collect();
+            Some(all).filter(|all| !all.is_empty())
+        };
+        let (container_statuses, init_container_statuses) = (statuses(true), statuses(false));
+        PodStatus {
+            phase: Some(phase.to_owned()),
+            reason,
+            message,
+            conditions: Some(self.conditions(pod, &old, addresses, phase, now)),
+            container_statuses,
+            init_container_statuses,
+            host_ip: Some(text(addresses.host)),
+            host_ips: Some(vec![HostIP { ip: text(addresses.host) }]),
+            pod_ip: addresses.pod.map(text),
+            pod_ips: addresses.pod.map(|address| vec![PodIP { ip: text(address) }]),
+            start_time: old.start_time.clone().or(Some(Time(seconds(now.wall)))),
+            observed_generation: pod.metadata.generation,
+            ..old
+        }
+    }
+
+    fn pod_phase(&self) -> &'static str {
+        let all = || self.plan.containers.iter().zip(&self.containers);
+        let mains = || all().filter(|(plan, _)| plan.role == Role::Main).map(|(_, container)| container);
+        let ended = |container: &Container| matches!(container.state, State::Terminated(_)) || container.last.is_some();
+        let succeeded =
+            |container: &Container| matches!(&container.state, State::Terminated(termination) if termination.code == 0);
+        let running = mains().filter(|container| container.is_running()).count();
+        if self.has_failed() && !all().any(|(_, container)| container.is_running()) {
+            return "Failed";
+        }
+        if let Phase::Expired { .. } = self.phase {
+            return if running == 0 { "Failed" } else { "Running" };
+        }
+        if let Phase::Deleting { finished: true } = self.phase {
+            return if mains().all(succeeded) { "Succeeded" } else { "Failed" };
+        }
+        let initialized = all().all(|(plan, container)| plan.role == Role::Main || container.is_initialized(plan) || (plan.role == Role::Sidecar && container.has_run));
+        let waits = mains().any(|container| matches!(container.state, State::Waiting { .. }) && container.last.is_none());
+        if !initialized || waits {
+            return "Pending";
+        }
+        match self.plan.restart {
+            _ if running > 0 => "Running",
+            _ if !mains().any(ended) => "Pending",
+            Restart::Always => "Running",
+            _ if mains().all(succeeded) => "Succeeded",
+            Restart::Never => "Failed",
+            Restart::OnFailure => "Running",
+        }
+    }
+
+    fn conditions(
+        &mut self,
+        pod: &Pod,
+        old: &PodStatus,
+        addresses: Addresses,
+        phase: &str,
+        now: Moment,
+    ) -> Vec<PodCondition> {
+        let facts = self.facts(pod, old, addresses, phase);
+        let generation = pod.metadata.generation;
+        let mut conditions: Vec<PodCondition> = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let status = if fact.holds { "True" } else { "False" };
+            conditions.push(PodCondition {
+                type_: fact.kind.to_owned(),
+                status: status.to_owned(),
+                reason: fact.reason.map(str::to_owned),
+                message: fact.message,
+                last_transition_time: Some(Time(self.conditions.since(fact.kind, status, seconds(now.wall)))),
+                last_probe_time: None,
+                observed_generation: generation,
+            });
+        }
+        let ours = |kind: &str| conditions.iter().any(|condition| condition.type_ == kind);
+        let others: Vec<PodCondition> =
+            old.conditions.iter().flatten().filter(|condition| !ours(&condition.type_)).cloned().collect();
+        conditions.extend(others);
+        conditions
+    }
+
+    fn facts(&self, pod: &Pod, old: &PodStatus, addresses: Addresses, phase: &str) -> Vec<Fact> {
+        let sandbox = match addresses.pod {
+            Some(_) => Fact::holds("PodReadyToStartContainers"),
+            None => Fact { kind: "PodReadyToStartContainers", holds: false, reason: None, message: None },
+        };
+        let names = |wanted: &dyn Fn(&super::ContainerPlan, &Container) -> bool| -> Vec<&str> {
+            let all = self.plan.containers.iter().zip(&self.containers);
+            all.filter(|(plan, container)| wanted(plan, container)).map(|(plan, _)| plan.name.as_str()).collect()
+        };
+        let incomplete = names(&|plan, container| {
+            plan.role != Role::Main && !container.is_initialized(plan) && !(plan.role == Role::Sidecar && container.has_run)
+        });
+        let over = phase == "Succeeded";
+        let initialized = match incomplete.as_slice() {
+            _ if over => Fact { reason: Some("PodCompleted"), ..Fact::holds("Initialized") },
+            [] => Fact::holds("Initialized"),
+            some => {
+                let message = format!("containers with incomplete status: [{}]", some.join(" "));
+                Fact::fails("Initialized", "ContainersNotInitialized", Some(message))
+            }
+        };
+        let unready = names(&|plan, container| plan.role != Role::Init && !container.is_ready());
+        let ready = |kind| match (phase, unready.as_slice()) {
+            ("Succeeded", _) => Fact::fails(kind, "PodCompleted", None),
+            ("Failed", _) => Fact::fails(kind, "PodFailed", None),
+            (_, []) => Fact::holds(kind),
+            (_, some) => {
+                let message = format!("containers with unready status: [{}]", some.join(" "));
+                Fact::fails(kind, "ContainersNotReady", Some(message))
+            }
+        };
+        let mut pod_ready = ready("Ready");
+        if let (true, Some(gate)) = (pod_ready.holds, closed_gate(pod, old)) {
+            let message = format!("the status of pod readiness gate \"{gate}\" is not \"True\"");
+            pod_ready = Fact::fails("Ready", "ReadinessGatesNotReady", Some(message));
+        }
+        vec![sandbox, initialized, pod_ready, ready("ContainersReady"), Fact::holds("PodScheduled")]
+    }
+}
+
+/// A readiness gate that nobody has opened.
+fn closed_gate<'a>(pod: &'a Pod, status: &PodStatus) -> Option<&'a str> {
+    let gates = pod.spec.as_ref()?.readiness_gates.as_ref()?;
+    let open = |kind: &str| {
+        status.conditions.iter().flatten().any(|condition| condition.type_ == kind && condition.status == "True")
+    };
+    gates.iter().map(|gate| gate.condition_type.as_str()).find(|kind| !open(kind))
+}
+
+impl Container {
+    fn status(&self, name: &str, image: &str, role: Role) -> ContainerStatus {
+        let state = match &self.state {
+            State::Waiting { reason, message } => ContainerState {
+                waiting: Some(ContainerStateWaiting { reason: Some(reason.clone()), message: message.clone() }),
+                ..ContainerState::default()
+            },
+            State::Running { started } => ContainerState {
+                running: Some(ContainerStateRunning { started_at: Some(Time(seconds(*started))) }),
+                ..ContainerState::default()
+            },
+            State::Terminated(termination) => termination.state(),
+        };
+        let completed = matches!(&self.state, State::Terminated(termination) if termination.code == 0);
+        ContainerStatus {
+            name: name.to_owned(),
+            image: self.image.clone().unwrap_or_else(|| image.to_owned()),
+            image_id: self.image_id.clone().unwrap_or_default(),
+            container_id: self.container_id.clone(),
+            ready: if role == Role::Init { completed } else { self.is_ready() },
+            started: Some(self.is_started()),
+            restart_count: i32::try_from(self.attempt).unwrap_or(i32::MAX),
+            state: Some(state),
+            last_state: Some(self.last.as_ref().map(Termination::state).unwrap_or_default()),
+            ..ContainerStatus::default()
+        }
+    }
+}
+
+impl Termination {
+    fn state(&self) -> ContainerState {
+        let terminated = ContainerStateTerminated {
+            container_id: self.container_id.clone(),
+            exit_code: self.code,
+            reason: Some(self.reason.clone()).filter(|reason| !reason.is_empty()),
+            message: self.message.clone(),
+            signal: None,
+            started_at: self.started.map(|at| Time(seconds(at))),
+            finished_at: self.finished.map(|at| Time(seconds(at))),
+        };
+        ContainerState { terminated: Some(terminated), ..ContainerState::default() }
+    }
+}
+
+/// Kubernetes' times have whole seconds; finer ones would differ from what is read back.
+fn seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}

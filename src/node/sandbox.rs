@@ -1,0 +1,219 @@
+//! The seam between the agent and whoever runs components.
+//!
+//! Implemented in `cluster` over `runtime`, `images` and `network`. The agent decides *when* something runs and what it is
+//! given; the sandbox knows *how*.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use images::Resolved;
+use thiserror::Error;
+
+/// Runs containers.
+///
+/// Any number of calls run at once, for the same image too. A container that was started goes on until it exits or is
+/// stopped, also when its handle is dropped.
+#[async_trait]
+pub trait Sandbox: Send + Sync + 'static {
+    /// Makes the image ready to start in this form: compiled (once, however many ask) and its imports and exports
+    /// checked. Quick when that has happened before.
+    async fn prepare(&self, image: &Resolved, form: Form) -> Result<(), PrepareError>;
+
+    /// Starts one container. It runs when this returns; an HTTP container listens at `address:port`.
+    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
+}
+
+/// A container that was started.
+pub trait Container: Send + Sync + 'static {
+    /// Ends when the container has ended, for whatever reason. May be asked for more than once.
+    fn exit(&self) -> BoxFuture<'static, Exit>;
+
+    /// Takes no new work, lets what runs finish within `grace`, then ends it. Returns when it has ended.
+    fn stop(&self, grace: Duration) -> BoxFuture<'static, ()>;
+
+    /// What it uses and has used.
+    fn stats(&self) -> Stats;
+}
+
+/// Which compiled form a container needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Form {
+    /// Whether the code counts fuel.
+    pub fuel: bool,
+}
+
+/// Which container of which pod.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContainerId {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's uid.
+    pub uid: String,
+    /// The container's name.
+    pub container: String,
+    /// How often it was started before.
+    pub attempt: u32,
+}
+
+impl std::fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.namespace, self.pod, self.container)
+    }
+}
+
+/// Everything that a container is given. What is not in here, it does not have.
+#[derive(Clone)]
+pub struct ContainerSpec {
+    /// Who it is. The namespace is also where short Service names are looked up.
+    pub id: ContainerId,
+    /// What it runs.
+    pub image: Resolved,
+    /// The whole argument vector: the program's name, then `command` and `args` of the pod spec.
+    pub args: Vec<String>,
+    /// Its environment, in order.
+    pub env: Vec<(String, String)>,
+    /// Directories that it sees.
+    pub mounts: Vec<Mount>,
+    /// `limits.memory`, over all of its live instances.
+    pub memory_bytes: Option<u64>,
+    /// `limits.cpu` in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// `requests.cpu` in thousandths of a core, at least 1: its share where cores are short.
+    pub cpu_weight: u32,
+    /// `limits["coracle.dev/fuel"]`: for each request of a server, for the whole run of a command.
+    pub fuel: Option<u64>,
+    /// The pod's address.
+    pub address: IpAddr,
+    /// The first container port, or 80: where it serves if it is an HTTP component.
+    pub port: u16,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Whether an instance may answer more than one request.
+    pub reuse: bool,
+    /// How many requests may run at once; the rest waits.
+    pub max_concurrent_requests: Option<usize>,
+    /// Whether it may call addresses outside of the cluster.
+    pub egress: bool,
+    /// How long the command may run.
+    pub deadline: Option<Duration>,
+    /// Where its output goes.
+    pub output: Arc<dyn Output>,
+    /// Told about each request that trapped, with message and back-trace.
+    pub on_trap: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// A directory of the host that a container sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Where it lies on the host.
+    pub host_dir: PathBuf,
+    /// Where the container sees it.
+    pub guest_path: String,
+    /// Whether it may only read.
+    pub read_only: bool,
+}
+
+/// One of a container's two output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// `stdout`
+    Stdout,
+    /// `stderr`
+    Stderr,
+}
+
+/// Where a container's output goes, line by line.
+pub trait Output: Send + Sync + 'static {
+    /// Takes one line without its line break. Does not block.
+    fn write(&self, stream: Stream, line: &[u8]);
+
+    /// `None` while there is room; otherwise the guest waits for the future before it writes on.
+    fn room(&self) -> Option<BoxFuture<'static, ()>>;
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; 137 for whatever was killed.
+    pub code: i32,
+    /// Why.
+    pub reason: ExitReason,
+    /// For people: the trap, or the limit that was passed. May be empty.
+    pub message: String,
+    /// When it began.
+    pub started: SystemTime,
+    /// When it ended.
+    pub finished: SystemTime,
+}
+
+/// Why a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// It returned, or was stopped with nothing left to do.
+    Completed,
+    /// It failed, trapped or was killed.
+    Error,
+    /// It was refused memory and ended because of that.
+    OomKilled,
+    /// It spent its fuel.
+    FuelExhausted,
+    /// It ran past its deadline.
+    DeadlineExceeded,
+}
+
+impl ExitReason {
+    /// As it stands in a pod's status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "Completed",
+            Self::Error => "Error",
+            Self::OomKilled => "OOMKilled",
+            Self::FuelExhausted => "FuelExhausted",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+        }
+    }
+}
+
+/// What a container uses and has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of memory over all live instances.
+    pub memory_bytes: u64,
+    /// Time on a core.
+    pub cpu_time: Duration,
+    /// Requests taken.
+    pub requests: u64,
+    /// Requests or runs that ended in a trap.
+    pub traps: u64,
+    /// Requests being answered.
+    pub in_flight: u64,
+}
+
+/// Why an image cannot be made ready. Messages go into the pod's status.
+#[derive(Clone, Debug, Error)]
+pub enum PrepareError {
+    /// It imports what the world does not offer, exports nothing that runs, or is not valid: waiting for ever would not
+    /// help (`CreateContainerError`).
+    #[error("{0}")]
+    Unfit(String),
+    /// It may work later: no disk space, say (`CreateContainerError`, tried again).
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why a container did not start. Messages go into the pod's status.
+#[derive(Clone, Debug, Error)]
+pub enum StartError {
+    /// Another container of the pod serves on this port.
+    #[error("port {0} is already in use by another container of this pod; give each HTTP container a containerPort of its own")]
+    PortInUse(u16),
+    /// It imports what the spec does not grant, or its start failed.
+    #[error("{0}")]
+    Failed(String),
+}

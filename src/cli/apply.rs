@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -10,6 +9,7 @@ use crate::connection::{Call, Connection, is_not_found};
 use crate::image_paths;
 use crate::manifests::{self, Manifest};
 use crate::resources::{Resource, Resources};
+use crate::spelling;
 
 /// kubectl's annotation; sharing it lets both tools apply the same object.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -111,18 +111,17 @@ pub async fn apply_object(
     let path = resource.object(&namespace, &name);
     let display = resource.display(&name);
     let wanted = with_last_applied(object);
-    match connection.json(Call::get(&path)).await {
-        Ok(current) => {
-            let outcome = change(connection, &resource, &path, &current, &wanted, again).await?;
-            Ok(Applied { name: display, outcome })
-        }
+    let outcome = match connection.json(Call::get(&path)).await {
+        Ok(current) => change(connection, &resource, &path, &current, &wanted, again).await,
         Err(error) if is_not_found(&error) => {
             let collection = resource.path(Some(&namespace));
-            connection.json(Call::new(Method::POST, format!("{collection}{QUERY}")).json(&wanted)).await?;
-            Ok(Applied { name: display, outcome: Outcome::Created })
+            let created = connection.json(Call::new(Method::POST, format!("{collection}{QUERY}")).json(&wanted)).await;
+            created.map(|_| Outcome::Created)
         }
         Err(error) => Err(error),
-    }
+    };
+    let outcome = outcome.map_err(|error| spelling::hinted(error, &resource))?;
+    Ok(Applied { name: display, outcome })
 }
 
 async fn change(
@@ -151,7 +150,7 @@ async fn change(
         return Ok(Outcome::Unchanged);
     }
     let call = Call::new(Method::PATCH, format!("{path}{QUERY}")).body(content_type, patch.to_string().into_bytes());
-    let after = connection.json(call).await.context("the server refused the change")?;
+    let after = connection.json(call).await?;
     let revision = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
     Ok(if revision(&after) == revision(current) { Outcome::Unchanged } else { Outcome::Configured })
 }
@@ -172,4 +171,23 @@ fn with_last_applied(mut object: Value) -> Value {
 /// Paths as arguments, for those who have `Path`s.
 pub fn as_arguments(paths: &[impl AsRef<Path>]) -> Vec<String> {
     paths.iter().map(|path| path.as_ref().display().to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_applied_text_is_the_object_without_that_text() {
+        let object = json!({ "kind": "ConfigMap", "metadata": { "name": "a", "annotations": { "x": "y", LAST_APPLIED: "old" } } });
+        let with = with_last_applied(object);
+        let text = with["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
+        let inner: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(inner["metadata"]["annotations"], json!({ "x": "y" }));
+        assert!(text.ends_with('\n'), "kubectl writes a line break too");
+        // Applying what came out of the server again says the same.
+        assert_eq!(with_last_applied(with.clone()), with);
+        let bare = with_last_applied(json!({ "metadata": { "name": "a", "annotations": null } }));
+        assert!(bare["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap().contains("\"annotations\":{}"));
+    }
 }

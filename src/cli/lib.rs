@@ -9,17 +9,16 @@
 
 #![forbid(unsafe_code)]
 
-
 pub mod apply;
 pub mod args;
 pub mod connection;
 pub mod terminal;
 
-
 mod image_paths;
 mod manifests;
 mod push;
 mod resources;
+mod spelling;
 mod timestamps;
 mod verbs;
 mod yaml;

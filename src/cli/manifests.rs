@@ -93,3 +93,56 @@ fn add(origin: String, folder: &Path, object: Value, into: &mut Vec<Manifest>) -
     into.push(Manifest { origin, folder: folder.to_owned(), object });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> anyhow::Result<Vec<Manifest>> {
+        let mut found = Vec::new();
+        parse("m.yaml", Path::new("."), text.as_bytes().to_vec(), &mut found)?;
+        Ok(found)
+    }
+
+    #[test]
+    fn every_object_knows_its_line() {
+        let text = "# head\n---\napiVersion: v1\nkind: A\n---\n---\napiVersion: v1\nkind: B\n";
+        let found = read_text(text).unwrap();
+        let kinds: Vec<&str> = found.iter().filter_map(|manifest| manifest.object["kind"].as_str()).collect();
+        assert_eq!(kinds, ["A", "B"]);
+        assert!(found[1].origin.starts_with("m.yaml:"), "{}", found[1].origin);
+        assert_ne!(found[0].origin, found[1].origin);
+    }
+
+    #[test]
+    fn a_list_is_taken_apart() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- { apiVersion: v1, kind: A }\n- { apiVersion: v1, kind: B }\n";
+        assert_eq!(read_text(text).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn faults_name_the_file() {
+        for text in ["a: b", "- a", "a: [", "apiVersion: v1\nkind: A\n\ta: b", "a: b\na: c"] {
+            let error = read_text(text).unwrap_err().to_string();
+            assert!(error.starts_with("m.yaml"), "{text:?}: {error}");
+        }
+        let mut found = Vec::new();
+        let error = parse("m.yaml", Path::new("."), vec![0xff, 0xfe], &mut found).unwrap_err().to_string();
+        assert!(error.contains("UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_is_read_in_the_order_of_its_names() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, kind) in [("b.yml", "B"), ("a.yaml", "A"), ("c.json", "C"), ("d.txt", "D")] {
+            let text = format!("{{ \"apiVersion\": \"v1\", \"kind\": \"{kind}\" }}");
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        let found = read(&[folder.path().display().to_string()]).unwrap();
+        let kinds: Vec<&str> = found.iter().filter_map(|manifest| manifest.object["kind"].as_str()).collect();
+        assert_eq!(kinds, ["A", "B", "C"]);
+        assert_eq!(found[0].folder, folder.path());
+        let empty = tempfile::tempdir().unwrap();
+        assert!(read(&[empty.path().display().to_string()]).unwrap_err().to_string().contains("no objects"));
+    }
+}

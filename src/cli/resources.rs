@@ -176,3 +176,68 @@ impl Targets {
         Ok(Self { wanted })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resources() -> Resources {
+        let row = |group: &str, row: Value| read(group, "v1", &row).unwrap();
+        Resources {
+            all: vec![
+                row("", json!({ "name": "pods", "kind": "Pod", "singularName": "pod", "shortNames": ["po"], "namespaced": true, "verbs": ["get"], "categories": ["all"] })),
+                row("", json!({ "name": "events", "kind": "Event", "shortNames": ["ev"], "namespaced": true, "verbs": ["list"] })),
+                row("apps", json!({ "name": "deployments", "kind": "Deployment", "singularName": "deployment", "shortNames": ["deploy"], "namespaced": true, "verbs": ["get"], "categories": ["all"] })),
+                row("events.k8s.io", json!({ "name": "events", "kind": "Event", "namespaced": true, "verbs": ["list"] })),
+                row("", json!({ "name": "nodes", "kind": "Node", "shortNames": ["no"], "namespaced": false, "verbs": ["get"] })),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_word_means_a_resource_or_several() {
+        let resources = resources();
+        for (words, wanted) in [
+            ("po", &["pods"][..]),
+            ("Deployment", &["deployments.apps"]),
+            ("deploy,no", &["deployments.apps", "nodes"]),
+            ("deployments.apps", &["deployments.apps"]),
+            ("deployments.v1.apps", &["deployments.apps"]),
+            ("ev", &["events"]),
+            ("events.events.k8s.io", &["events.events.k8s.io"]),
+            ("all", &["pods", "deployments.apps"]),
+        ] {
+            let found: Vec<String> = resources.named(words).unwrap().iter().map(Resource::qualified).collect();
+            assert_eq!(found, wanted, "{words}");
+        }
+        assert!(resources.named("pod,nonsense").is_err());
+    }
+
+    #[test]
+    fn paths_and_names_are_kubernetes() {
+        let resources = resources();
+        let deployment = resources.of("apps/v1", "Deployment").unwrap();
+        assert_eq!(deployment.object("team", "a"), "/apis/apps/v1/namespaces/team/deployments/a");
+        assert_eq!(deployment.path(None), "/apis/apps/v1/deployments");
+        assert_eq!(deployment.display("a"), "deployment.apps/a");
+        assert_eq!(resources.of("v1", "Node").unwrap().object("team", "a"), "/api/v1/nodes/a");
+        assert!(resources.of("v2", "Node").is_err());
+        assert!(read("", "v1", &json!({ "name": "pods/log", "kind": "Pod", "verbs": ["get"] })).is_none());
+    }
+
+    #[test]
+    fn targets_are_types_with_names() {
+        let resources = resources();
+        let parse = |words: &[&str]| Targets::parse(&resources, &words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        let shown = |words: &[&str]| -> Vec<String> {
+            let wanted = parse(words).unwrap().wanted;
+            wanted.iter().map(|(resource, names)| format!("{}:{}", resource.plural, names.join("+"))).collect()
+        };
+        assert_eq!(shown(&["pods"]), ["pods:"]);
+        assert_eq!(shown(&["pods", "a", "b"]), ["pods:a+b"]);
+        assert_eq!(shown(&["po/a", "deploy/b"]), ["pods:a", "deployments:b"]);
+        assert!(parse(&["po/a", "b"]).is_err());
+    }
+}

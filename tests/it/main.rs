@@ -1,1 +1,19 @@
 //! One binary for everything that is tested from outside the rooms: the API, the command line, components that run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod api;
+mod bad_input;
+mod bad_pods;
+mod command_line;
+mod crash;
+mod kubectl;
+mod limits;
+mod microservices;
+mod pods;
+mod process;
+mod roles;
+mod rollout;
+mod support;
+mod verbs;
+mod watching;

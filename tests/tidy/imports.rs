@@ -16,7 +16,8 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
         .filter(|line| line.starts_with("| `"))
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
-            let names = |cell: &str| cell.split_whitespace().map(|name| name.trim_matches(['`', ',']).to_owned()).collect();
+            let names =
+                |cell: &str| cell.split_whitespace().map(|name| name.trim_matches(['`', ',']).to_owned()).collect();
             let room = cells[0].trim_matches('`').to_owned();
             (room, if cells[1] == "none" { BTreeSet::new() } else { names(cells[1]) })
         })
@@ -56,9 +57,10 @@ fn rooms_import_only_downward_and_only_as_listed() {
         }
     }
     errors.extend(
-        allowed.keys().filter(|room| !actual.contains_key(*room)).map(|room| {
-            format!("ARCHITECTURE.md: error: the table lists `{room}`, which is no room under src/")
-        }),
+        allowed
+            .keys()
+            .filter(|room| !actual.contains_key(*room))
+            .map(|room| format!("ARCHITECTURE.md: error: the table lists `{room}`, which is no room under src/")),
     );
     report(&errors);
 }

@@ -20,8 +20,10 @@ fn prebuilt_samples_are_built_from_these_sources() {
     let mut errors = Vec::new();
     for (path, hash) in &written {
         match std::fs::read(workloads.join(path)) {
-            Ok(bytes) if hex::encode(Sha256::digest(bytes)) == *hash => {}
-            Ok(_) => errors.push(format!("workloads/{path}: error: changed since workloads/build.sh ran; run it again")),
+            Ok(ref bytes) if hex::encode(Sha256::digest(bytes)) == *hash => {}
+            Ok(_) => {
+                errors.push(format!("workloads/{path}: error: changed since workloads/build.sh ran; run it again"))
+            }
             Err(error) => errors.push(format!("workloads/{path}: error: {error}")),
         }
     }

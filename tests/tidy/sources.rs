@@ -43,7 +43,11 @@ fn every_room_takes_the_lints_of_the_workspace() {
                 && line.contains("version = \"")
                 && !line.starts_with("version")
             {
-                errors.push(format!("{}:{}: error: versions stand in the workspace's Cargo.toml", path.display(), at + 1));
+                errors.push(format!(
+                    "{}:{}: error: versions stand in the workspace's Cargo.toml",
+                    path.display(),
+                    at + 1
+                ));
             }
         }
     }

@@ -43,11 +43,19 @@ pub(crate) struct Engines {
     ticker: Arc<Ticker>,
     on_demand: [OnceLock<Result<Arc<Host>, String>>; 2],
     pool: [OnceLock<Option<Arc<Host>>>; 2],
+    keys: [OnceLock<String>; 2],
 }
 
 impl Engines {
     pub fn new(pool_slots_max: u32, cores: u32, ticker: Arc<Ticker>) -> Self {
-        Self { pool_slots_max, cores, ticker, on_demand: Default::default(), pool: Default::default() }
+        Self {
+            pool_slots_max,
+            cores,
+            ticker,
+            on_demand: Default::default(),
+            pool: Default::default(),
+            keys: Default::default(),
+        }
     }
 
     /// The engine that compiles, inspects and runs what lives long.
@@ -103,7 +111,7 @@ impl Engines {
     /// What an artifact's usability depends on, besides the component: wasmtime's version, settings and the CPU.
     pub fn key(&self, form: Form) -> Result<String, String> {
         let host = self.on_demand(form)?;
-        Ok(compatibility_key(&host.engine))
+        Ok(self.keys[usize::from(form.fuel)].get_or_init(|| compatibility_key(&host.engine)).clone())
     }
 }
 

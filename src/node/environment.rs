@@ -260,7 +260,8 @@ fn services(variables: &mut Variables, around: &Surroundings<'_>) {
     for service in around.services {
         let (name, namespace) = (service.metadata.name.as_deref().unwrap_or_default(), service.metadata.namespace.as_deref());
         let api = name == "kubernetes" && namespace == Some("default");
-        if !api && !(links && namespace == own) {
+        let linked = api || (links && namespace == own);
+        if !linked {
             continue;
         }
         let Some(spec) = &service.spec else { continue };

@@ -43,6 +43,8 @@ pub(crate) struct Order {
     pub role: Role,
     pub attempt: u32,
     pub address: IpAddr,
+    /// The pod is being deleted: do not start what is not started.
+    pub cancel: base::Shutdown,
 }
 
 impl Order {
@@ -82,7 +84,29 @@ pub(crate) async fn launch(context: Arc<Context>, order: Order) -> Result<Launch
     let tell = |severity, reason: &str, message: String| {
         context.events.event(about(&order.pod, &order.container.name, order.role), severity, reason, message);
     };
-    let image = pull(&context, &order, &tell).await?;
+    let ready = tokio::select! {
+        ready = prepare(&context, &order, &tell) => ready?,
+        () = order.cancel.cancelled() => {
+            return Err(create_error("the pod is being deleted"));
+        }
+    };
+    start(&context, &order, ready, &tell).await
+}
+
+/// Everything that a container needs to start.
+struct Ready {
+    image: Resolved,
+    settings: Settings,
+    resources: Resources,
+    given: Given,
+}
+
+async fn prepare(
+    context: &Context,
+    order: &Order,
+    tell: &impl Fn(Severity, &str, String),
+) -> Result<Ready, LaunchError> {
+    let image = pull(context, order, tell).await?;
     let annotations = order.pod.metadata.annotations.clone().unwrap_or_default();
     let settings = Settings::of(&annotations, &order.container.name).map_err(config_error)?;
     if let Some(why) = probing::unsupported(&order.container) {
@@ -97,7 +121,17 @@ pub(crate) async fn launch(context: Arc<Context>, order: Order) -> Result<Launch
     context.sandbox.prepare(&image, form).await.map_err(|error| match error {
         PrepareError::Unfit(why) | PrepareError::Failed(why) => create_error(why),
     })?;
-    let (env, args, mounts) = surroundings(&context, &order, &image).await?;
+    let given = surroundings(context, order, &image).await?;
+    Ok(Ready { image, settings, resources, given })
+}
+
+async fn start(
+    context: &Arc<Context>,
+    order: &Order,
+    ready: Ready,
+    tell: &impl Fn(Severity, &str, String),
+) -> Result<Launch, LaunchError> {
+    let Ready { image, settings, resources, given: (env, args, mounts) } = ready;
     tell(Severity::Normal, "Created", format!("Created container: {}", order.container.name));
     let id = order.id();
     let of = LogOf {
@@ -125,12 +159,12 @@ pub(crate) async fn launch(context: Arc<Context>, order: Order) -> Result<Launch
         egress: settings.egress,
         deadline: settings.run_timeout,
         output: Arc::new(RunOutput(log.clone())),
-        on_trap: on_trap(&context, &order),
+        on_trap: on_trap(context, order),
     };
     match context.sandbox.start(spec).await {
         Ok(container) => {
             tell(Severity::Normal, "Started", format!("Started container {}", order.container.name));
-            Ok(Launch { launched: launched(&order, &image), container, log })
+            Ok(Launch { launched: launched(order, &image), container, log })
         }
         Err(error) => {
             log.discard();

@@ -145,12 +145,18 @@ impl Logs {
         };
         let attempt = match (options.previous, attempts.len()) {
             (false, _) => current,
+            // While it waits to be started again, the run that ended last is the one before.
+            (true, _) if self.waits(of) => current,
             (true, 0 | 1) => return Err(LogError::NoPrevious { container, pod }),
             (true, count) => attempts[count - 2],
         };
         let path = reader::path(&folder, attempt);
         let live = live.filter(|run| run.path() == path);
         reader::stream(path, live, options).await.map_err(|source| LogError::Io { container, pod, source })
+    }
+
+    fn waits(&self, of: &LogOf) -> bool {
+        self.inner.pods.lock().get(&of.uid).is_some_and(|known| known.waiting.contains_key(&of.container))
     }
 
     /// Begins the log of one run. Blocks for a moment.

@@ -193,11 +193,13 @@ impl PodMachine {
 
     /// When to step with [`Input::Tick`] if nothing else happens.
     pub fn wake(&self) -> Option<Instant> {
+        let active = self.phase == Phase::Active;
         let containers = self.containers.iter().enumerate().flat_map(|(index, container)| {
             let retry = container.retry_at.filter(|_| self.launching.is_none() && self.wants_launch(index));
-            [retry, container.pull_shown_until, container.trackers.wake()]
+            // Probes rest while a pod winds down.
+            [retry, container.pull_shown_until, container.trackers.wake().filter(|_| active)]
         });
-        let expiry = self.expires_at.filter(|_| self.phase == Phase::Active);
+        let expiry = self.expires_at.filter(|_| active);
         containers.chain([expiry]).flatten().min()
     }
 
@@ -248,6 +250,9 @@ impl PodMachine {
         container.retry_at = Some(now.at + wait);
         let pull = error.class == LaunchFailure::Pull;
         container.pull_shown_until = pull.then(|| now.at + PULL_ERROR_SHOWN);
+        if self.phase != Phase::Active {
+            return;
+        }
         let reason = if error.class == LaunchFailure::Volume { "FailedMount" } else { "Failed" };
         effects.push(event(index, true, reason, match error.class {
             LaunchFailure::Volume => error.message.clone(),
@@ -335,8 +340,8 @@ impl PodMachine {
     }
 
     fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for (index, container) in self.containers.iter_mut().enumerate() {
-            container.show_pull_backoff(index, now, effects);
+        for (index, (container, plan)) in self.containers.iter_mut().zip(&self.plan.containers).enumerate() {
+            container.show_pull_backoff(index, &plan.image, now, effects);
         }
         if self.phase == Phase::Active && self.expires_at.is_some_and(|at| at <= now.at) {
             let message = "Pod was active on the node longer than the specified deadline".to_owned();
@@ -490,16 +495,16 @@ impl Container {
         }
     }
 
-    fn show_pull_backoff(&mut self, index: usize, now: Moment, effects: &mut Vec<Effect>) {
+    fn show_pull_backoff(&mut self, index: usize, image: &str, now: Moment, effects: &mut Vec<Effect>) {
         if self.pull_shown_until.is_none_or(|until| until > now.at) {
             return;
         }
         self.pull_shown_until = None;
         if let State::Waiting { reason, message } = &mut self.state {
-            let told = format!("Back-off pulling image: {reason}: {}", message.as_deref().unwrap_or_default());
-            effects.push(event(index, false, "BackOff", told.clone()));
+            let told = format!("Back-off pulling image {image:?}");
+            *message = Some(format!("{told}: {reason}: {}", message.as_deref().unwrap_or_default()));
             *reason = "ImagePullBackOff".to_owned();
-            *message = Some(told);
+            effects.push(event(index, false, "BackOff", told));
         }
     }
 }

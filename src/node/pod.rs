@@ -66,18 +66,20 @@ struct PodTask {
     tell_at: Option<Instant>,
     retry: Backoff,
     finishing: bool,
+    /// Ends a launch that has not started anything yet.
+    cancel: base::Shutdown,
 }
 
 /// Runs a pod until its object is gone or the node stops.
 pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wanted>) {
     let pod = wanted.borrow_and_update().pod.clone();
     let mut task = PodTask::new(context, pod);
-    let first = Input::Tick;
     task.observe_deletion();
-    task.step(first);
+    task.step(Input::Tick);
     loop {
         task.consider_telling();
-        let wake = [task.machine.wake(), task.tell_at].into_iter().flatten().min();
+        let tell_at = task.tell_at.filter(|_| !task.telling && !task.finishing);
+        let wake = [task.machine.wake(), tell_at].into_iter().flatten().min();
         let timer = async {
             match wake {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -91,9 +93,14 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
                     task.stop_all(grace).await;
                     return;
                 }
-                if now.gone || changed.is_err() {
+                if now.gone {
                     task.stop_all(Duration::ZERO).await;
                     task.clean_up();
+                    return;
+                }
+                if changed.is_err() {
+                    // The agent ended without a word; the pod's files are for its next life.
+                    task.stop_all(Duration::ZERO).await;
                     return;
                 }
                 task.pod = now.pod;
@@ -121,6 +128,7 @@ impl PodTask {
             tell_at: None,
             retry: Backoff::new(RETRY_FIRST, RETRY_MAX),
             finishing: false,
+            cancel: base::Shutdown::new(),
         }
     }
 
@@ -132,6 +140,7 @@ impl PodTask {
         if self.pod.metadata.deletion_timestamp.is_some() {
             let seconds = self.pod.metadata.deletion_grace_period_seconds.unwrap_or(30);
             let grace = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+            self.cancel.cancel();
             self.step(Input::Delete { grace });
         }
     }
@@ -225,7 +234,8 @@ impl PodTask {
         };
         let Some(container) = self.spec_of(index) else { return };
         let role = self.machine.plan().containers[index].role;
-        let order = Order { pod: self.pod.clone(), container, role, attempt, address: address.ip() };
+        let (pod, cancel) = (self.pod.clone(), self.cancel.clone());
+        let order = Order { pod, container, role, attempt, address: address.ip(), cancel };
         let context = self.context.clone();
         let job = async move { Done::Launch(index, attempt, Box::new(launch(context, order).await)) };
         self.jobs.push(job.boxed());

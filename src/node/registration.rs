@@ -42,6 +42,7 @@ pub(crate) fn capacity(host: &base::os::Host, overrides: &BTreeMap<String, Strin
         ("cpu".to_owned(), host.cpus.to_string()),
         ("memory".to_owned(), format!("{}Ki", host.memory_bytes >> 10)),
         ("pods".to_owned(), "100000".to_owned()),
+        // Nothing is held to it: it is there so that requests for it do not keep a pod from being scheduled.
         ("ephemeral-storage".to_owned(), "100Gi".to_owned()),
         (FUEL.to_owned(), "1E".to_owned()),
     ]);

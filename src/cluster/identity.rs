@@ -41,6 +41,11 @@ pub fn node(name: &str) -> UserInfo {
     UserInfo::new(format!("system:node:{name}"), ["system:nodes"])
 }
 
+/// The user that reads what the parts of this process share.
+pub fn informers() -> UserInfo {
+    UserInfo::new("system:kube-controller-manager", Vec::<String>::new())
+}
+
 /// The user of what moves traffic.
 pub fn proxy() -> UserInfo {
     UserInfo::new("system:kube-proxy", ["system:node-proxier"])

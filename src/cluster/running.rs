@@ -3,8 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use apiserver::HealthCheck;
 use apiserver::certificates::CertificateError;
 use base::Tasks;
 use base::files::{Claim, ClaimError, claim};
@@ -60,7 +63,7 @@ pub enum StartError {
     #[error(transparent)]
     Capacity(#[from] CapacityError),
     #[error(transparent)]
-    Node(#[from] node::StartError),
+    Node(#[from] node::RegisterError),
     #[error(transparent)]
     Ingress(#[from] proxy::StartError),
     #[error(transparent)]
@@ -132,8 +135,16 @@ impl Cluster {
             serve_kubernetes(control, &network, api_address.ip(), tasks);
         }
         let parts = workers::Parts { config: &config, paths: &paths, upstream: &upstream, images, network, metrics };
+        let roles_ready = Arc::new(AtomicBool::new(false));
+        if let Some(control) = &control {
+            control.server.add_check(ready_check(Arc::clone(&roles_ready)));
+        }
         let workers = Workers::start(parts, control.as_ref(), tasks).await?;
-        workers.ready().await;
+        tokio::select! {
+            () = workers.ready() => {}
+            failure = tasks.first_failure() => return Err(StartError::Panicked(failure)),
+        }
+        roles_ready.store(true, Ordering::Release);
         Ok(Self {
             tasks: tasks.clone(),
             grace: config.grace,
@@ -185,6 +196,17 @@ impl Cluster {
     }
 }
 
+/// `/readyz` is about the whole process, not the API alone.
+fn ready_check(ready: Arc<AtomicBool>) -> HealthCheck {
+    HealthCheck::ready("roles", move || {
+        if ready.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err("some roles of this process are still starting".to_owned())
+        }
+    })
+}
+
 async fn upstream(config: &Config, control: Option<&Control>) -> Result<Upstream, StartError> {
     match (control, &config.server_kubeconfig) {
         (Some(control), _) => Ok(Upstream::Here(control.server.clone())),
@@ -195,7 +217,7 @@ async fn upstream(config: &Config, control: Option<&Control>) -> Result<Upstream
 
 /// Lets pods reach the API through the `kubernetes` Service.
 fn serve_kubernetes(control: &Control, network: &PodNetwork, ip: IpAddr, tasks: &Tasks) {
-    let endpoint = std::sync::Arc::new(KubernetesService::new(&control.server));
+    let endpoint = Arc::new(KubernetesService::new(&control.server));
     match network.listen_http(SocketAddr::new(ip, API_PORT), endpoint) {
         Ok(listener) => {
             let shutdown = tasks.shutdown();

@@ -46,16 +46,16 @@ impl Workers {
     pub async fn start(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<Self, StartError> {
         let roles = &parts.config.roles;
         let mut workers = Self { node: None, ingress: None, services: None, threads: None };
+        // One watch and one cache a kind for all of them: what is shared is what they read, not who they write as.
+        let informers = Informers::new(parts.upstream.client(identity::informers()), tasks);
         if roles.has(Role::Controllers) {
-            start_controllers(&parts, control, tasks)?;
+            start_controllers(&parts, &informers, control, tasks)?;
         }
         if roles.has(Role::Scheduler) {
             let client = parts.upstream.client(identity::scheduler());
-            let informers = Informers::new(client.clone(), tasks);
             scheduler::start(client, &informers, scheduler::Config::default(), tasks, &parts.metrics);
         }
         if roles.has(Role::Node) || roles.has(Role::Ingress) {
-            let informers = Informers::new(parts.upstream.client(identity::proxy()), tasks);
             workers.services = Some(proxy::services::keep(&informers, &parts.network, tasks));
             if roles.has(Role::Ingress) {
                 let threads = DataThreads::per_core().map_err(StartError::Threads)?;
@@ -102,13 +102,17 @@ impl Workers {
     }
 }
 
-fn start_controllers(parts: &Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<(), StartError> {
+fn start_controllers(
+    parts: &Parts<'_>,
+    informers: &Informers,
+    control: Option<&Control>,
+    tasks: &Tasks,
+) -> Result<(), StartError> {
     let selection = Selection::parse(&parts.config.controllers.join(","))?;
-    let informers = Informers::new(parts.upstream.client(identity::controller("shared-informers")), tasks);
     let config = controllers::Config { ca_certificate: control.map(|control| control.ca_certificate.clone()) };
     let metrics = controllers::metrics(&parts.metrics);
     let client_for = |name: &str| parts.upstream.client(identity::controller(name));
-    controllers::start(client_for, &informers, &selection, config, tasks, &metrics);
+    controllers::start(client_for, informers, &selection, config, tasks, &metrics);
     Ok(())
 }
 

@@ -135,8 +135,8 @@ pub async fn start(
         }
     });
     tasks.job("ingress class", class::ensure(client.clone()));
-    let ip = public_ip.unwrap_or_else(|| reachable(ingress_address)).to_string();
-    tasks.job("ingress status", status::keep(client, ip, served));
+    let reached = SocketAddr::new(public_ip.unwrap_or_else(|| reachable(ingress_address)), ingress_address.port());
+    tasks.job("ingress status", status::keep(client, reached, served));
     Ok(Running { ingress_address, ready })
 }
 

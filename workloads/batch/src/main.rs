@@ -39,7 +39,9 @@ fn primes(limit: &str) -> Result<(), String> {
             continue;
         }
         found += 1;
-        for multiple in (number * number..limit).step_by(number) {
+        // A pointer has 32 bits here: the square of a large prime does not fit.
+        let Some(square) = number.checked_mul(number) else { continue };
+        for multiple in (square..limit).step_by(number) {
             composite[multiple] = true;
         }
     }

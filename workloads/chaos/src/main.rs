@@ -19,7 +19,7 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "/loop" => spin_for_ever(),
         "/allocate" => format!("held {} MiB\n", allocate(number.unwrap_or(16))),
         "/grow" => format!("refused after {} MiB\n", grow()),
-        "/stall" => std::future::pending().await,
+        "/stall" => stall().await,
         "/flood" => flood(),
         "/spin" => spin(Duration::from_millis(number.unwrap_or(10))),
         "/panic" => panic!("asked to panic"),
@@ -49,6 +49,12 @@ fn grow() -> u64 {
         mib += 1;
     }
     mib
+}
+
+/// Waits for a timer that nobody lives to see.
+async fn stall() -> String {
+    wstd::task::sleep(wstd::time::Duration::from_secs(u64::from(u32::MAX))).await;
+    "awake\n".to_owned()
 }
 
 fn flood() -> ! {

@@ -102,9 +102,12 @@ pub async fn apply_object(
     let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
     let resource = resources.of(&api_version, &kind)?.clone();
     if name.is_empty() {
-        anyhow::bail!("resource name may not be empty; write metadata.name (generateName works with create, not with apply)");
+        anyhow::bail!(
+            "resource name may not be empty; write metadata.name (generateName works with create, not with apply)"
+        );
     }
-    let namespace = Some(text("/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or(connection.namespace.clone());
+    let namespace =
+        Some(text("/metadata/namespace")).filter(|name| !name.is_empty()).unwrap_or(connection.namespace.clone());
     if resource.namespaced {
         object["metadata"]["namespace"] = json!(namespace);
     }
@@ -141,7 +144,8 @@ async fn change(
     let original = last.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| json!({}));
     let (patch, content_type) = match api::schema::lookup(&resource.group, &resource.version, &resource.kind) {
         Some(definition) => (
-            api::patch::three_way(&original, wanted, current, definition).map_err(|status| anyhow::anyhow!("{status}"))?,
+            api::patch::three_way(&original, wanted, current, definition)
+                .map_err(|status| anyhow::anyhow!("{status}"))?,
             "application/strategic-merge-patch+json",
         ),
         None => (api::patch::three_way_merge(&original, wanted, current), "application/merge-patch+json"),

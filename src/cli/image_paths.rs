@@ -34,7 +34,8 @@ pub async fn resolve(connection: &Connection, object: &mut Value, folder: &Path)
     }
     let mut names = names.into_iter();
     containers(object, &mut |container| {
-        let is_path = container.get("image").and_then(Value::as_str).is_some_and(|image| as_path(image, folder).is_some());
+        let is_path =
+            container.get("image").and_then(Value::as_str).is_some_and(|image| as_path(image, folder).is_some());
         if let (true, Some(name)) = (is_path, names.next()) {
             container["image"] = Value::String(name);
         }

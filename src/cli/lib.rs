@@ -24,9 +24,9 @@ mod verbs;
 mod yaml;
 
 pub use apply::{Applied, Outcome, apply_files};
-pub use image_paths::name_of as image_name;
 pub use args::{Cli, Command, RestoreArgs, UpArgs};
 pub use connection::Connection;
+pub use image_paths::name_of as image_name;
 pub use push::push_file;
 
 /// Runs a verb that talks to a server.

@@ -26,7 +26,10 @@ pub fn read(filenames: &[String]) -> anyhow::Result<Vec<Manifest>> {
     for name in filenames {
         if name == "-" {
             let mut text = Vec::new();
-            std::io::stdin().take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut text).context("cannot read standard input")?;
+            std::io::stdin()
+                .take(MANIFEST_BYTES_MAX + 1)
+                .read_to_end(&mut text)
+                .context("cannot read standard input")?;
             parse("standard input", Path::new("."), text, &mut manifests)?;
             continue;
         }

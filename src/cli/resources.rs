@@ -66,8 +66,7 @@ impl Resources {
             }
         }
         let lists = versions.iter().map(|(group, version)| async move {
-            let path =
-                if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
+            let path = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
             // An aggregated API that is down must not take the others with it.
             let list = connection.json(Call::get(path)).await.unwrap_or_default();
             anyhow::Ok(array(&list, "resources").iter().filter_map(|row| read(group, version, row)).collect::<Vec<_>>())
@@ -187,11 +186,26 @@ mod tests {
         let row = |group: &str, row: Value| read(group, "v1", &row).unwrap();
         Resources {
             all: vec![
-                row("", json!({ "name": "pods", "kind": "Pod", "singularName": "pod", "shortNames": ["po"], "namespaced": true, "verbs": ["get"], "categories": ["all"] })),
-                row("", json!({ "name": "events", "kind": "Event", "shortNames": ["ev"], "namespaced": true, "verbs": ["list"] })),
-                row("apps", json!({ "name": "deployments", "kind": "Deployment", "singularName": "deployment", "shortNames": ["deploy"], "namespaced": true, "verbs": ["get"], "categories": ["all"] })),
-                row("events.k8s.io", json!({ "name": "events", "kind": "Event", "namespaced": true, "verbs": ["list"] })),
-                row("", json!({ "name": "nodes", "kind": "Node", "shortNames": ["no"], "namespaced": false, "verbs": ["get"] })),
+                row(
+                    "",
+                    json!({ "name": "pods", "kind": "Pod", "singularName": "pod", "shortNames": ["po"], "namespaced": true, "verbs": ["get"], "categories": ["all"] }),
+                ),
+                row(
+                    "",
+                    json!({ "name": "events", "kind": "Event", "shortNames": ["ev"], "namespaced": true, "verbs": ["list"] }),
+                ),
+                row(
+                    "apps",
+                    json!({ "name": "deployments", "kind": "Deployment", "singularName": "deployment", "shortNames": ["deploy"], "namespaced": true, "verbs": ["get"], "categories": ["all"] }),
+                ),
+                row(
+                    "events.k8s.io",
+                    json!({ "name": "events", "kind": "Event", "namespaced": true, "verbs": ["list"] }),
+                ),
+                row(
+                    "",
+                    json!({ "name": "nodes", "kind": "Node", "shortNames": ["no"], "namespaced": false, "verbs": ["get"] }),
+                ),
             ],
         }
     }
@@ -230,7 +244,8 @@ mod tests {
     #[test]
     fn targets_are_types_with_names() {
         let resources = resources();
-        let parse = |words: &[&str]| Targets::parse(&resources, &words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        let parse =
+            |words: &[&str]| Targets::parse(&resources, &words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
         let shown = |words: &[&str]| -> Vec<String> {
             let wanted = parse(words).unwrap().wanted;
             wanted.iter().map(|(resource, names)| format!("{}:{}", resource.plural, names.join("+"))).collect()

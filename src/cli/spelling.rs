@@ -8,7 +8,9 @@ use crate::resources::Resource;
 /// Adds to a refusal because of unknown fields which known ones are spelt nearly the same.
 pub fn hinted(error: Error, resource: &Resource) -> Error {
     let Some(refusal) = error.downcast_ref::<Refusal>() else { return error };
-    let Some(definition) = api::schema::lookup(&resource.group, &resource.version, &resource.kind) else { return error };
+    let Some(definition) = api::schema::lookup(&resource.group, &resource.version, &resource.kind) else {
+        return error;
+    };
     let hints: Vec<String> = unknown_fields(&refusal.message)
         .filter_map(|path| api::strict::did_you_mean(definition, path))
         .map(|name| format!("did you mean {name:?}?"))
@@ -27,7 +29,8 @@ mod tests {
 
     #[test]
     fn a_field_that_is_nearly_right_is_named() {
-        let message = "strict decoding error: unknown field \"spec.replicaz\", unknown field \"spec.template.spec.containerz\"";
+        let message =
+            "strict decoding error: unknown field \"spec.replicaz\", unknown field \"spec.template.spec.containerz\"";
         let paths: Vec<&str> = unknown_fields(message).collect();
         assert_eq!(paths, ["spec.replicaz", "spec.template.spec.containerz"]);
         let definition = api::schema::lookup("apps", "v1", "Deployment").unwrap();

@@ -52,13 +52,24 @@ async fn discovery_lists_what_is_served() {
     let cluster = api().await;
     assert_eq!(get(&cluster, "/version").await["minor"], "36");
     let groups = get(&cluster, "/apis").await;
-    let names: Vec<&str> = groups["groups"].as_array().unwrap().iter().filter_map(|group| group["name"].as_str()).collect();
-    for name in ["apps", "networking.k8s.io", "discovery.k8s.io", "coordination.k8s.io", "events.k8s.io", "authorization.k8s.io"] {
+    let names: Vec<&str> =
+        groups["groups"].as_array().unwrap().iter().filter_map(|group| group["name"].as_str()).collect();
+    for name in [
+        "apps",
+        "networking.k8s.io",
+        "discovery.k8s.io",
+        "coordination.k8s.io",
+        "events.k8s.io",
+        "authorization.k8s.io",
+    ] {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
     let core = get(&cluster, "/api/v1").await;
-    let resources: Vec<&str> = core["resources"].as_array().unwrap().iter().filter_map(|row| row["name"].as_str()).collect();
-    for name in ["pods", "pods/log", "pods/status", "services", "nodes", "namespaces", "events", "endpoints", "serviceaccounts"] {
+    let resources: Vec<&str> =
+        core["resources"].as_array().unwrap().iter().filter_map(|row| row["name"].as_str()).collect();
+    for name in
+        ["pods", "pods/log", "pods/status", "services", "nodes", "namespaces", "events", "endpoints", "serviceaccounts"]
+    {
         assert!(resources.contains(&name), "{name} in {resources:?}");
     }
     let request = http::Request::get("/apis")
@@ -107,21 +118,34 @@ async fn every_kind_is_created_changed_watched_and_deleted() {
         ),
         ("/apis/coordination.k8s.io/v1/namespaces/default/leases", "Lease", "coordination.k8s.io/v1", json!({})),
         (DEPLOYMENTS, "Deployment", "apps/v1", json!({ "spec": deployment("a")["spec"] })),
-        ("/apis/apps/v1/namespaces/default/replicasets", "ReplicaSet", "apps/v1", json!({ "spec": deployment("a")["spec"] })),
+        (
+            "/apis/apps/v1/namespaces/default/replicasets",
+            "ReplicaSet",
+            "apps/v1",
+            json!({ "spec": deployment("a")["spec"] }),
+        ),
         (
             "/apis/networking.k8s.io/v1/namespaces/default/ingresses",
             "Ingress",
             "networking.k8s.io/v1",
             json!({ "spec": { "defaultBackend": { "service": { "name": "a", "port": { "number": 80 } } } } }),
         ),
-        ("/apis/networking.k8s.io/v1/ingressclasses", "IngressClass", "networking.k8s.io/v1", json!({ "spec": { "controller": "example.com/c" } })),
+        (
+            "/apis/networking.k8s.io/v1/ingressclasses",
+            "IngressClass",
+            "networking.k8s.io/v1",
+            json!({ "spec": { "controller": "example.com/c" } }),
+        ),
     ];
     for (path, kind, version, mut object) in rows {
         object["apiVersion"] = json!(version);
         object["kind"] = json!(kind);
         object["metadata"] = meta(kind);
         let made = post(&cluster, path, &object).await;
-        assert!(made["metadata"]["uid"].is_string() && made["metadata"]["creationTimestamp"].is_string(), "{kind}: {made}");
+        assert!(
+            made["metadata"]["uid"].is_string() && made["metadata"]["creationTimestamp"].is_string(),
+            "{kind}: {made}"
+        );
         let one = format!("{path}/{}", made["metadata"]["name"].as_str().unwrap());
         let patch = json!({ "metadata": { "labels": { "a": "b" } } }).to_string();
         let (status, changed) = raw(&cluster, Method::PATCH, &one, MERGE, patch).await;
@@ -130,10 +154,15 @@ async fn every_kind_is_created_changed_watched_and_deleted() {
         assert_eq!(found["kind"], format!("{kind}List"));
         assert_eq!(found["items"].as_array().unwrap().len(), 1, "{kind}");
         let (status, again) = raw(&cluster, Method::PUT, &one, JSON, changed.to_string()).await;
-        assert_eq!((status, &again["metadata"]["resourceVersion"]), (StatusCode::OK, &changed["metadata"]["resourceVersion"]), "{kind}");
+        assert_eq!(
+            (status, &again["metadata"]["resourceVersion"]),
+            (StatusCode::OK, &changed["metadata"]["resourceVersion"]),
+            "{kind}"
+        );
         let from = made["metadata"]["resourceVersion"].as_str().unwrap();
         let (status, events) =
-            raw(&cluster, Method::GET, &format!("{path}?watch=true&resourceVersion={from}&timeoutSeconds=1"), JSON, "").await;
+            raw(&cluster, Method::GET, &format!("{path}?watch=true&resourceVersion={from}&timeoutSeconds=1"), JSON, "")
+                .await;
         assert_eq!(status, StatusCode::OK);
         assert!(events.to_string().contains("MODIFIED"), "{kind}: {events}");
         let options = json!({ "gracePeriodSeconds": 0 }).to_string();
@@ -151,7 +180,12 @@ async fn long_lists_come_in_pages_of_one_moment() {
     }
     let first = get(&cluster, &format!("{MAPS}?limit=10")).await;
     let names = |list: &Value| -> Vec<String> {
-        list["items"].as_array().unwrap().iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+        list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["metadata"]["name"].as_str().unwrap().to_owned())
+            .collect()
     };
     assert_eq!(names(&first).len(), 10);
     assert_eq!(first["metadata"]["remainingItemCount"], 15, "{}", first["metadata"]);
@@ -175,9 +209,11 @@ async fn long_lists_come_in_pages_of_one_moment() {
     assert_eq!(odd.items.len(), 13);
     let one = api.list(&ListParams::default().fields("metadata.name=m03")).await.unwrap();
     assert_eq!(one.items.len(), 1);
-    let (status, answer) = raw(&cluster, Method::GET, &format!("{MAPS}?fieldSelector=data.value%3Dodd"), JSON, "").await;
+    let (status, answer) =
+        raw(&cluster, Method::GET, &format!("{MAPS}?fieldSelector=data.value%3Dodd"), JSON, "").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-    let gone = api.delete_collection(&DeleteParams::default(), &ListParams::default().labels("group=odd")).await.unwrap();
+    let gone =
+        api.delete_collection(&DeleteParams::default(), &ListParams::default().labels("group=odd")).await.unwrap();
     assert!(gone.is_left() || gone.is_right());
     assert_eq!(api.list(&ListParams::default().labels("group=odd")).await.unwrap().items.len(), 0);
     cluster.stop().await;
@@ -190,7 +226,10 @@ async fn objects_are_patched_in_each_of_the_ways() {
     let path = format!("{DEPLOYMENTS}/web");
     let images = |object: &Value| -> Vec<String> {
         let containers = object["spec"]["template"]["spec"]["containers"].as_array().unwrap();
-        containers.iter().map(|one| format!("{}={}", one["name"].as_str().unwrap(), one["image"].as_str().unwrap())).collect()
+        containers
+            .iter()
+            .map(|one| format!("{}={}", one["name"].as_str().unwrap(), one["image"].as_str().unwrap()))
+            .collect()
     };
     let patch = async |kind: &str, patch: Value| raw(&cluster, Method::PATCH, &path, kind, patch.to_string()).await;
     let containers = |list: Value| json!({ "spec": { "template": { "spec": { "containers": list } } } });
@@ -233,10 +272,16 @@ async fn status_and_scale_are_resources_of_their_own() {
     let patch = json!({ "spec": { "replicas": 7 }, "status": { "replicas": 2, "observedGeneration": 1 } }).to_string();
     let (status, after) = raw(&cluster, Method::PATCH, &format!("{path}/status"), MERGE, patch).await;
     assert_eq!(status, StatusCode::OK, "{after}");
-    assert_eq!((&after["spec"]["replicas"], &after["status"]["replicas"], &after["metadata"]["generation"]), (&json!(1), &json!(2), &json!(1)));
+    assert_eq!(
+        (&after["spec"]["replicas"], &after["status"]["replicas"], &after["metadata"]["generation"]),
+        (&json!(1), &json!(2), &json!(1))
+    );
     let mut scale = get(&cluster, &format!("{path}/scale")).await;
     assert_eq!((&scale["kind"], &scale["apiVersion"]), (&json!("Scale"), &json!("autoscaling/v1")));
-    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"], &scale["status"]["selector"]), (&json!(1), &json!(2), &json!("app=web")));
+    assert_eq!(
+        (&scale["spec"]["replicas"], &scale["status"]["replicas"], &scale["status"]["selector"]),
+        (&json!(1), &json!(2), &json!("app=web"))
+    );
     scale["spec"]["replicas"] = json!(4);
     let (status, after) = raw(&cluster, Method::PUT, &format!("{path}/scale"), JSON, scale.to_string()).await;
     assert_eq!((status, &after["spec"]["replicas"]), (StatusCode::OK, &json!(4)), "{after}");
@@ -260,7 +305,8 @@ async fn options_of_a_write_do_what_they_say() {
 
     let mut unknown = map("strict", "a");
     unknown["dataa"] = json!({});
-    let (status, answer) = raw(&cluster, Method::POST, &format!("{MAPS}?fieldValidation=Strict"), JSON, unknown.to_string()).await;
+    let (status, answer) =
+        raw(&cluster, Method::POST, &format!("{MAPS}?fieldValidation=Strict"), JSON, unknown.to_string()).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(answer["message"].as_str().unwrap().contains("unknown field \"dataa\""), "{answer}");
     let request = http::Request::post(format!("{MAPS}?fieldValidation=Warn"))
@@ -270,11 +316,19 @@ async fn options_of_a_write_do_what_they_say() {
     let answer = cluster.client().send(request).await.unwrap();
     assert_eq!(answer.status(), StatusCode::CREATED);
     assert!(answer.headers()["warning"].to_str().unwrap().contains("dataa"));
-    let (status, answer) = raw(&cluster, Method::POST, &format!("{MAPS}?fieldValidation=Maybe"), JSON, unknown.to_string()).await;
+    let (status, answer) =
+        raw(&cluster, Method::POST, &format!("{MAPS}?fieldValidation=Maybe"), JSON, unknown.to_string()).await;
     assert!(status == StatusCode::BAD_REQUEST || status == StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     let (status, answer) = raw(&cluster, Method::POST, MAPS, JSON, map("strict", "a").to_string()).await;
     assert_eq!((status, &answer["reason"]), (StatusCode::CONFLICT, &json!("AlreadyExists")), "{answer}");
-    let (_, yaml) = raw(&cluster, Method::POST, MAPS, "application/yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: yaml }\n").await;
+    let (_, yaml) = raw(
+        &cluster,
+        Method::POST,
+        MAPS,
+        "application/yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: yaml }\n",
+    )
+    .await;
     assert_eq!(name(&yaml), "yaml");
     cluster.stop().await;
 }
@@ -311,12 +365,14 @@ async fn tables_and_metadata_alone_are_forms_of_every_answer() {
     let call = cli::connection::Call::get(DEPLOYMENTS).accept(table);
     let answer = connection(&cluster).json(call).await.unwrap();
     assert_eq!(answer["kind"], "Table");
-    let columns: Vec<&str> = answer["columnDefinitions"].as_array().unwrap().iter().filter_map(|column| column["name"].as_str()).collect();
+    let columns: Vec<&str> =
+        answer["columnDefinitions"].as_array().unwrap().iter().filter_map(|column| column["name"].as_str()).collect();
     assert_eq!(columns, ["Name", "Ready", "Up-to-date", "Available", "Age", "Containers", "Images", "Selector"]);
     let row = &answer["rows"][0];
     assert_eq!((&row["cells"][0], &row["cells"][1]), (&json!("web"), &json!("0/1")));
     assert_eq!(row["object"]["kind"], "PartialObjectMetadata");
-    let call = cli::connection::Call::get(format!("{DEPLOYMENTS}/web")).accept("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
+    let call = cli::connection::Call::get(format!("{DEPLOYMENTS}/web"))
+        .accept("application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io");
     let answer = connection(&cluster).json(call).await.unwrap();
     assert_eq!((&answer["kind"], &answer["spec"]), (&json!("PartialObjectMetadata"), &Value::Null), "{answer}");
     cluster.stop().await;

@@ -43,7 +43,13 @@ async fn texts_that_are_no_object_are_refused_with_the_place() {
         (MAPS, YAML, "a: &a [x]\nb: *c\n".into(), 400, ""),
         (MAPS, "application/vnd.kubernetes.protobuf", "k8s\0garbage".into(), 400, ""),
         (MAPS, "text/plain", "a: b".into(), 415, ""),
-        (MAPS, JSON, json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" } }).to_string(), 400, "Secret"),
+        (
+            MAPS,
+            JSON,
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "a" } }).to_string(),
+            400,
+            "Secret",
+        ),
         (&strict, YAML, deployment("  replicaz: 2\n"), 400, "unknown field \"spec.replicaz\""),
         (&strict, YAML, deployment("  replicas: 2\n  replicas: 3\n"), 400, "replicas"),
         (DEPLOYMENTS, YAML, deployment("  replicas: many\n"), 400, "spec.replicas"),
@@ -51,7 +57,8 @@ async fn texts_that_are_no_object_are_refused_with_the_place() {
         (DEPLOYMENTS, YAML, deployment("  replicas: -1\n"), 422, "spec.replicas: Invalid value: -1"),
     ];
     for (path, kind, body, code, wanted) in rows {
-        let path = if code == 400 && wanted == "duplicate" { format!("{path}?fieldValidation=Strict") } else { path.into() };
+        let path =
+            if code == 400 && wanted == "duplicate" { format!("{path}?fieldValidation=Strict") } else { path.into() };
         let shown: String = body.chars().take(80).collect();
         let (status, answer) = raw(&cluster, Method::POST, &path, kind, body).await;
         assert_eq!(status.as_u16(), code, "{path} {shown}: {answer}");
@@ -78,14 +85,19 @@ async fn what_is_too_large_is_refused() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert!(answer["message"].as_str().unwrap().contains("1048576"), "{answer}");
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "large" }, "stringData": { "a": "x".repeat((1 << 20) + 1) } });
-    let (status, answer) = raw(&cluster, Method::POST, "/api/v1/namespaces/default/secrets", JSON, secret.to_string()).await;
+    let (status, answer) =
+        raw(&cluster, Method::POST, "/api/v1/namespaces/default/secrets", JSON, secret.to_string()).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     // Annotations have a limit of their own; a field without one meets that of the whole object.
     let mut service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "large" }, "spec": { "ports": [{ "port": 80 }] } });
     service["metadata"]["managedFields"] = json!(null);
     service["spec"]["externalName"] = json!("x".repeat(1_700_000));
-    let (status, answer) = raw(&cluster, Method::POST, "/api/v1/namespaces/default/services", JSON, service.to_string()).await;
-    assert!(status == StatusCode::UNPROCESSABLE_ENTITY || status == StatusCode::PAYLOAD_TOO_LARGE, "{status}: {answer}");
+    let (status, answer) =
+        raw(&cluster, Method::POST, "/api/v1/namespaces/default/services", JSON, service.to_string()).await;
+    assert!(
+        status == StatusCode::UNPROCESSABLE_ENTITY || status == StatusCode::PAYLOAD_TOO_LARGE,
+        "{status}: {answer}"
+    );
     let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "large" }, "spec": { "containers": [{ "name": "a", "image": "a" }] } });
     pod["spec"]["containers"][0]["args"] = json!(["x".repeat(1_700_000)]);
     let (status, answer) = raw(&cluster, Method::POST, "/api/v1/namespaces/default/pods", JSON, pod.to_string()).await;
@@ -114,21 +126,32 @@ async fn wrong_objects_are_refused_with_their_causes() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let cause = &answer["details"]["causes"][0];
     assert_eq!((&cause["reason"], &cause["field"]), (&json!("FieldValueInvalid"), &json!("metadata.name")), "{answer}");
-    assert!(answer["message"].as_str().unwrap().starts_with("ConfigMap \"Wrong_Name\" is invalid: metadata.name: Invalid value:"), "{answer}");
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("ConfigMap \"Wrong_Name\" is invalid: metadata.name: Invalid value:"),
+        "{answer}"
+    );
 
     let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "1" }, "spec": { "ports": [
         { "name": "A", "port": 0 }, { "name": "b", "port": 70000 },
     ] } });
-    let (status, answer) = raw(&cluster, Method::POST, "/api/v1/namespaces/default/services", JSON, service.to_string()).await;
+    let (status, answer) =
+        raw(&cluster, Method::POST, "/api/v1/namespaces/default/services", JSON, service.to_string()).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-    let fields: Vec<&str> = answer["details"]["causes"].as_array().unwrap().iter().filter_map(|cause| cause["field"].as_str()).collect();
+    let fields: Vec<&str> =
+        answer["details"]["causes"].as_array().unwrap().iter().filter_map(|cause| cause["field"].as_str()).collect();
     for field in ["metadata.name", "spec.ports[0].name", "spec.ports[0].port", "spec.ports[1].port"] {
         assert!(fields.contains(&field), "{field} in {fields:?}");
     }
-    let error = apply_text(&cluster, &deployment("  replicas: 2\n").replace("app: hello\n    spec", "app: other\n    spec")).await;
+    let error =
+        apply_text(&cluster, &deployment("  replicas: 2\n").replace("app: hello\n    spec", "app: other\n    spec"))
+            .await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("spec.template.metadata.labels") && error.contains("`selector` does not match"), "{error}");
-    let (status, answer) = raw(&cluster, Method::POST, "/api/v1/namespaces/none/configmaps", JSON, map("a").to_string()).await;
+    let (status, answer) =
+        raw(&cluster, Method::POST, "/api/v1/namespaces/none/configmaps", JSON, map("a").to_string()).await;
     assert_eq!((status, &answer["message"]), (StatusCode::NOT_FOUND, &json!("namespaces \"none\" not found")));
     cluster.stop().await;
 }

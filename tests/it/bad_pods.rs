@@ -44,7 +44,8 @@ async fn push(cluster: &TestCluster, name: &str, layer_type: &str, config: &[u8]
     layer["mediaType"] = json!(layer_type);
     let kind = "application/vnd.oci.image.manifest.v1+json";
     let manifest = json!({ "schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer] });
-    let put = Call::new(Method::PUT, format!("/v2/{name}/manifests/latest")).body(kind, manifest.to_string().into_bytes());
+    let put =
+        Call::new(Method::PUT, format!("/v2/{name}/manifests/latest")).body(kind, manifest.to_string().into_bytes());
     connection(cluster).send(put).await.unwrap();
 }
 
@@ -71,7 +72,10 @@ async fn images_that_hold_no_component_are_not_pulled() {
         let object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name }, "spec": {
             "containers": [{ "name": "main", "image": image, "imagePullPolicy": "IfNotPresent" }],
         } });
-        connection(&cluster).json(Call::new(Method::POST, "/api/v1/namespaces/default/pods").json(&object)).await.unwrap();
+        connection(&cluster)
+            .json(Call::new(Method::POST, "/api/v1/namespaces/default/pods").json(&object))
+            .await
+            .unwrap();
         let message = waits(&cluster, name, reasons).await;
         assert!(message.contains(wanted) || message.starts_with("Back-off"), "{name}: {message}");
         let told = testkit::eventually(&format!("an event of {name} says why"), async || {
@@ -121,8 +125,11 @@ async fn specs_that_cannot_be_met_say_why() {
     let message = waits(&cluster, "configless", &["CreateContainerConfigError"]).await;
     assert!(message.contains("configmap \"absent\" not found"), "{message}");
     // It starts once what it needs is there.
-    apply_text(&cluster, "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: absent }\ndata: { k: v }\n").await.unwrap();
-    pod_until(&cluster, "configless", "it runs", |pod| (pod.pointer("/status/phase")? == "Running").then_some(())).await;
+    apply_text(&cluster, "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: absent }\ndata: { k: v }\n")
+        .await
+        .unwrap();
+    pod_until(&cluster, "configless", "it runs", |pod| (pod.pointer("/status/phase")? == "Running").then_some(()))
+        .await;
 
     let twins = "apiVersion: v1\nkind: Pod\nmetadata: { name: twins }\nspec:\n  containers:\n    - { name: one, image: \
                  coracle.local/hello, imagePullPolicy: IfNotPresent }\n    - { name: two, image: coracle.local/hello, imagePullPolicy: IfNotPresent }\n";
@@ -136,11 +143,16 @@ async fn specs_that_cannot_be_met_say_why() {
     .await;
     assert!(message.contains("port 80") && message.contains("containerPort"), "{message}");
 
-    let odd = pod("odd", "coracle.local/batch", "").replace("name: odd }", "name: odd, annotations: { coracle.dev/request-timeout: soon } }");
+    let odd = pod("odd", "coracle.local/batch", "")
+        .replace("name: odd }", "name: odd, annotations: { coracle.dev/request-timeout: soon } }");
     apply_text(&cluster, &odd).await.unwrap();
     let told = testkit::eventually("an event tells of the annotation", async || {
         let events = events_of(&cluster, "odd").await;
-        events.iter().filter_map(|event| event["message"].as_str()).find(|text| text.contains("request-timeout")).map(str::to_owned)
+        events
+            .iter()
+            .filter_map(|event| event["message"].as_str())
+            .find(|text| text.contains("request-timeout"))
+            .map(str::to_owned)
     })
     .await;
     assert!(told.contains("soon"), "{told}");

@@ -9,13 +9,16 @@ use crate::support::{apply_text, events_of, pod_until, read, serves, service_of,
 /// A bad neighbour with a Service, limited to 16 MiB.
 fn chaos(annotations: &str) -> String {
     let limited = "          resources: { requests: { cpu: 1m, memory: 4Mi }, limits: { memory: 16Mi } }";
-    service_of("chaos", "chaos", limited)
-        .replace("labels: { app: chaos } }\n    spec", &format!("labels: {{ app: chaos }}, annotations: {{ {annotations} }} }}\n    spec"))
+    service_of("chaos", "chaos", limited).replace(
+        "labels: { app: chaos } }\n    spec",
+        &format!("labels: {{ app: chaos }}, annotations: {{ {annotations} }} }}\n    spec"),
+    )
 }
 
 async fn pod_of(cluster: &TestCluster, app: &str) -> Value {
     let path = format!("/api/v1/namespaces/default/pods?labelSelector=app%3D{app}");
-    eventually(&format!("{app} has a pod"), async || read(cluster, &path).await?["items"].as_array()?.first().cloned()).await
+    eventually(&format!("{app} has a pod"), async || read(cluster, &path).await?["items"].as_array()?.first().cloned())
+        .await
 }
 
 async fn name_of_pod(cluster: &TestCluster, app: &str) -> String {
@@ -69,7 +72,9 @@ async fn memory_past_the_limit_ends_the_container() {
     assert!(past.status.is_server_error(), "{}", past.text);
     let last = pod_until(&cluster, &pod, "it was started again", |pod| {
         let status = pod.pointer("/status/containerStatuses/0")?;
-        (status["restartCount"].as_u64()? >= 1).then(|| status["lastState"]["terminated"].clone()).filter(|last| !last.is_null())
+        (status["restartCount"].as_u64()? >= 1)
+            .then(|| status["lastState"]["terminated"].clone())
+            .filter(|last| !last.is_null())
     })
     .await;
     assert_eq!((&last["reason"], &last["exitCode"]), (&json!("OOMKilled"), &json!(137)), "{last}");
@@ -130,10 +135,12 @@ async fn fuel_is_a_budget_for_each_request_and_each_run() {
         let wanted = if path == "/" { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
         assert_eq!(answer.status, wanted, "{path}: {}", answer.text);
     }
-    let pod = command("spender", "Never", "[primes, \"100000000\"]", "resources: { limits: { coracle.dev/fuel: 1000000 } }");
+    let pod =
+        command("spender", "Never", "[primes, \"100000000\"]", "resources: { limits: { coracle.dev/fuel: 1000000 } }");
     apply_text(&cluster, &pod).await.unwrap();
     let ended = pod_until(&cluster, "spender", "it has failed", |pod| {
-        (pod.pointer("/status/phase")? == "Failed").then(|| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone())
+        (pod.pointer("/status/phase")? == "Failed")
+            .then(|| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone())
     })
     .await;
     assert_eq!(ended["reason"], "FuelExhausted", "{ended}");
@@ -157,7 +164,13 @@ async fn a_command_that_fails_backs_off() {
         (status.pointer("/state/waiting/reason")? == "CrashLoopBackOff").then(|| status.clone())
     })
     .await;
-    assert!(status["state"]["waiting"]["message"].as_str().unwrap().starts_with("back-off 10s restarting failed container=main"), "{status}");
+    assert!(
+        status["state"]["waiting"]["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("back-off 10s restarting failed container=main"),
+        "{status}"
+    );
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 1, "{status}");
     assert_eq!(status["lastState"]["terminated"]["reason"], "Error", "{status}");
     let events = eventually("the events tell of it", async || {
@@ -167,7 +180,8 @@ async fn a_command_that_fails_backs_off() {
     .await;
     assert!(events.iter().any(|event| event["reason"] == "Started"), "{events:?}");
     eventually("the log of the run before is there", async || {
-        let call = cli::connection::Call::get("/api/v1/namespaces/default/pods/failing/log?previous=true").accept("*/*");
+        let call =
+            cli::connection::Call::get("/api/v1/namespaces/default/pods/failing/log?previous=true").accept("*/*");
         let log = crate::support::connection(&cluster).send(call).await.ok()?;
         (&log.body[..] == b"batch: asked to fail\n").then_some(())
     })

@@ -15,7 +15,8 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
 
 async fn patch(cluster: &TestCluster, path: &str, patch: Value) -> Value {
-    let call = Call::new(Method::PATCH, path).body("application/strategic-merge-patch+json", patch.to_string().into_bytes());
+    let call =
+        Call::new(Method::PATCH, path).body("application/strategic-merge-patch+json", patch.to_string().into_bytes());
     connection(cluster).json(call).await.unwrap()
 }
 
@@ -52,7 +53,8 @@ fn greeting(text: &str) -> Value {
 
 async fn web(cluster: &TestCluster, replicas: i64, strategy: Value) {
     apply_text(cluster, &service_of("web", "hello", "")).await.unwrap();
-    patch(cluster, &format!("{DEPLOYMENTS}/web"), json!({ "spec": { "replicas": replicas, "strategy": strategy } })).await;
+    patch(cluster, &format!("{DEPLOYMENTS}/web"), json!({ "spec": { "replicas": replicas, "strategy": strategy } }))
+        .await;
     rolled_out(cluster, "web").await;
     serves(cluster, "web.localhost", "/").await;
 }
@@ -82,7 +84,10 @@ async fn a_new_template_replaces_pods_and_the_service_never_stops() {
     })
     .await;
     let conditions = object["status"]["conditions"].as_array().unwrap();
-    assert!(conditions.iter().any(|row| row["type"] == "Available" && row["reason"] == "MinimumReplicasAvailable"), "{conditions:?}");
+    assert!(
+        conditions.iter().any(|row| row["type"] == "Available" && row["reason"] == "MinimumReplicasAvailable"),
+        "{conditions:?}"
+    );
     eventually("it is told complete", async || {
         let object = read(&cluster, &format!("{DEPLOYMENTS}/web")).await?;
         let rows = object["status"]["conditions"].as_array()?.clone();
@@ -95,7 +100,12 @@ async fn a_new_template_replaces_pods_and_the_service_never_stops() {
     let sets = items(&cluster, REPLICA_SETS).await;
     assert_eq!(sets.len(), 2);
     let old = sets.iter().find(|set| set["spec"]["replicas"] == 0).unwrap();
-    patch(&cluster, &format!("{DEPLOYMENTS}/web"), json!({ "spec": { "template": { "spec": { "containers": [{ "name": "web", "env": null }] } } } })).await;
+    patch(
+        &cluster,
+        &format!("{DEPLOYMENTS}/web"),
+        json!({ "spec": { "template": { "spec": { "containers": [{ "name": "web", "env": null }] } } } }),
+    )
+    .await;
     let object = rolled_out(&cluster, "web").await;
     assert_eq!(object["metadata"]["annotations"]["deployment.kubernetes.io/revision"], "3");
     let name = old["metadata"]["name"].as_str().unwrap();
@@ -113,7 +123,8 @@ async fn a_template_that_never_gets_ready_leaves_the_old_pods_serving() {
     let stuck = eventually("it is stuck where maxSurge and maxUnavailable put it", async || {
         let object = read(&cluster, &format!("{DEPLOYMENTS}/web")).await?;
         let status = object["status"].clone();
-        (status["updatedReplicas"] == 2 && status["replicas"] == 5 && status["availableReplicas"] == 3).then_some(status)
+        (status["updatedReplicas"] == 2 && status["replicas"] == 5 && status["availableReplicas"] == 3)
+            .then_some(status)
     })
     .await;
     assert_eq!(stuck["unavailableReplicas"], 2, "{stuck}");
@@ -180,8 +191,10 @@ async fn lost_pods_are_replaced_and_spare_ones_go() {
     })
     .await;
     patch(&cluster, &format!("{DEPLOYMENTS}/web"), json!({ "spec": { "replicas": 0 } })).await;
-    eventually("only the freed pod is left", async || (names(&items(&cluster, PODS).await) == BTreeSet::from([freed.clone()])).then_some(()))
-        .await;
+    eventually("only the freed pod is left", async || {
+        (names(&items(&cluster, PODS).await) == BTreeSet::from([freed.clone()])).then_some(())
+    })
+    .await;
     cluster.stop().await;
 }
 
@@ -190,7 +203,10 @@ async fn what_is_owned_goes_as_the_deletion_says() {
     let cluster = with_samples(&["hello"]).await;
     web(&cluster, 2, json!({})).await;
     delete(&cluster, &format!("{DEPLOYMENTS}/web"), "Orphan").await;
-    eventually("the Deployment is gone", async || read(&cluster, &format!("{DEPLOYMENTS}/web")).await.is_none().then_some(())).await;
+    eventually("the Deployment is gone", async || {
+        read(&cluster, &format!("{DEPLOYMENTS}/web")).await.is_none().then_some(())
+    })
+    .await;
     let sets = items(&cluster, REPLICA_SETS).await;
     assert_eq!(sets.len(), 1);
     assert!(sets[0]["metadata"]["ownerReferences"].as_array().is_none_or(Vec::is_empty), "{}", sets[0]["metadata"]);
@@ -198,8 +214,8 @@ async fn what_is_owned_goes_as_the_deletion_says() {
     assert_eq!(orphans.len(), 2);
 
     // A new Deployment adopts them.
-    apply_text(&cluster, &service_of("web", "hello", "")).await.unwrap();
-    patch(&cluster, &format!("{DEPLOYMENTS}/web"), json!({ "spec": { "replicas": 2 } })).await;
+    let two = service_of("web", "hello", "").replacen("spec:\n  selector", "spec:\n  replicas: 2\n  selector", 1);
+    apply_text(&cluster, &two).await.unwrap();
     rolled_out(&cluster, "web").await;
     assert_eq!(items(&cluster, REPLICA_SETS).await.len(), 1);
     assert_eq!(names(&items(&cluster, PODS).await), orphans);
@@ -239,10 +255,16 @@ async fn endpoints_follow_readiness() {
     assert_eq!(answer.status, 503, "{}", answer.text);
     assert!(answer.text.contains("sick"), "{}", answer.text);
     // Who publishes unready addresses is served all the same.
-    patch(&cluster, "/api/v1/namespaces/default/services/sick", json!({ "spec": { "publishNotReadyAddresses": true } })).await;
+    patch(
+        &cluster,
+        "/api/v1/namespaces/default/services/sick",
+        json!({ "spec": { "publishNotReadyAddresses": true } }),
+    )
+    .await;
     serves(&cluster, "sick.localhost", "/").await;
     // A Service that selects nobody has no endpoints.
-    patch(&cluster, "/api/v1/namespaces/default/services/well", json!({ "spec": { "selector": { "app": "nobody" } } })).await;
+    patch(&cluster, "/api/v1/namespaces/default/services/well", json!({ "spec": { "selector": { "app": "nobody" } } }))
+        .await;
     eventually("nobody is left", async || (cluster.get("well.localhost", "/").await.status == 503).then_some(())).await;
     cluster.stop().await;
 }
@@ -257,7 +279,8 @@ async fn a_namespace_goes_with_everything_in_it() {
         read(&cluster, "/api/v1/namespaces/team/configmaps/kube-root-ca.crt").await
     })
     .await;
-    let text = service_of("web", "hello", "").replace("metadata: { name: web }", "metadata: { name: web, namespace: team }");
+    let text =
+        service_of("web", "hello", "").replace("metadata: { name: web }", "metadata: { name: web, namespace: team }");
     apply_text(&cluster, &text).await.unwrap();
     serves(&cluster, "web.localhost", "/").await;
     delete(&cluster, "/api/v1/namespaces/team", "Background").await;
@@ -267,8 +290,13 @@ async fn a_namespace_goes_with_everything_in_it() {
         let text = error.to_string();
         assert!(text.contains("being terminated") || text.contains("not found"), "{text}");
     }
-    eventually("the namespace is gone", async || read(&cluster, "/api/v1/namespaces/team").await.is_none().then_some(())).await;
-    for path in ["/api/v1/pods", "/apis/apps/v1/deployments", "/api/v1/services", "/apis/networking.k8s.io/v1/ingresses"] {
+    eventually("the namespace is gone", async || {
+        read(&cluster, "/api/v1/namespaces/team").await.is_none().then_some(())
+    })
+    .await;
+    for path in
+        ["/api/v1/pods", "/apis/apps/v1/deployments", "/api/v1/services", "/apis/networking.k8s.io/v1/ingresses"]
+    {
         let left = items(&cluster, &format!("{path}?fieldSelector=metadata.namespace%3Dteam")).await;
         assert!(left.is_empty(), "{path}: {left:?}");
     }

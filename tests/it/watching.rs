@@ -136,7 +136,8 @@ async fn a_watch_goes_on_where_a_list_ended() {
 
 /// The events of a watch that the server ends.
 async fn events(cluster: &TestCluster, query: &str) -> Vec<Value> {
-    let (status, answer) = raw(cluster, Method::GET, &format!("{MAPS}?watch=true&timeoutSeconds=1{query}"), "application/json", "").await;
+    let (status, answer) =
+        raw(cluster, Method::GET, &format!("{MAPS}?watch=true&timeoutSeconds=1{query}"), "application/json", "").await;
     assert_eq!(status, StatusCode::OK, "{answer}");
     match answer {
         Value::String(text) => text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
@@ -156,7 +157,8 @@ async fn a_streamed_list_ends_with_a_bookmark() {
     let kinds: Vec<&str> = told.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(&kinds[..3], ["ADDED", "ADDED", "BOOKMARK"]);
     assert_eq!(told[2]["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true", "{}", told[2]);
-    let (status, answer) = raw(&cluster, Method::GET, &format!("{MAPS}?watch=true&sendInitialEvents=true"), "application/json", "").await;
+    let (status, answer) =
+        raw(&cluster, Method::GET, &format!("{MAPS}?watch=true&sendInitialEvents=true"), "application/json", "").await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     // A watch without a revision begins with what is there.
     let told = events(&cluster, "").await;
@@ -173,7 +175,8 @@ async fn a_revision_that_is_long_gone_is_told_so() {
         ..cluster::Config::default()
     };
     let first = TestCluster::with(config()).await;
-    let old = maps(&first).create(&PostParams::default(), &map("a", "0")).await.unwrap().metadata.resource_version.unwrap();
+    let old =
+        maps(&first).create(&PostParams::default(), &map("a", "0")).await.unwrap().metadata.resource_version.unwrap();
     for value in 1..=5 {
         set(&maps(&first), "a", &value.to_string()).await;
     }
@@ -188,7 +191,8 @@ async fn a_revision_that_is_long_gone_is_told_so() {
     let whole = |seen: &BTreeMap<String, String>| seen.get("a").is_some_and(|value| value == "6");
     let watch = watcher::watcher(maps(&second), watcher::Config::default());
     tokio::join!(mirror_until(watch, whole), async { set(&maps(&second), "a", "6").await });
-    let (status, answer) = raw(&second, Method::GET, &format!("{MAPS}?watch=true&resourceVersion=nonsense"), "application/json", "").await;
+    let (status, answer) =
+        raw(&second, Method::GET, &format!("{MAPS}?watch=true&resourceVersion=nonsense"), "application/json", "").await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
     second.stop().await;
 }

@@ -1,3 +1,5 @@
+//! Tests of discovery.
+
 use std::sync::Arc;
 
 use super::*;

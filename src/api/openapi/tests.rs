@@ -1,3 +1,5 @@
+//! Tests of openapi.
+
 use serde_json::Value;
 
 use super::*;

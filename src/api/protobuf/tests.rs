@@ -1,3 +1,5 @@
+//! Tests of protobuf.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Tests of strict.
+
 use serde_json::{Value, json};
 
 use super::*;

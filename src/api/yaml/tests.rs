@@ -1,3 +1,5 @@
+//! Tests of yaml.
+
 use proptest::prelude::*;
 use serde_json::json;
 

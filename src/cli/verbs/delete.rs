@@ -55,7 +55,8 @@ async fn victims(connection: &Connection, resources: &Resources, args: &DeleteAr
     let mut victims = Vec::new();
     if !args.filenames.is_empty() {
         for manifest in manifests::read(&args.filenames)? {
-            let text = |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_str).unwrap_or("").to_owned();
+            let text =
+                |pointer: &str| manifest.object.pointer(pointer).and_then(Value::as_str).unwrap_or("").to_owned();
             let resource = resources.of(&text("/apiVersion"), &text("/kind"))?.clone();
             let namespace = Some(text("/metadata/namespace")).filter(|name| !name.is_empty());
             let namespace = namespace.unwrap_or_else(|| connection.namespace.clone());

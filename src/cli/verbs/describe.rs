@@ -143,12 +143,7 @@ async fn events(connection: &Connection, object: &Value) -> anyhow::Result<Strin
             columns.iter().position(|column| column.get("name").and_then(Value::as_str) == Some(name)).map(cell)
         };
         let column = |name: &str| named(name).unwrap_or_default();
-        lines.push(vec![
-            format!("  {}", column("Last Seen")),
-            column("Type"),
-            column("Reason"),
-            column("Message"),
-        ]);
+        lines.push(vec![format!("  {}", column("Last Seen")), column("Type"), column("Reason"), column("Message")]);
     }
     Ok(format!("Events:\n{}", terminal::columns(&lines)))
 }

@@ -165,7 +165,10 @@ async fn follow(
     while let Some(line) = lines.try_next().await? {
         let event: Value = serde_json::from_str(&line)?;
         if event.get("type").and_then(Value::as_str) == Some("ERROR") {
-            bail!("the watch ended: {}", event.pointer("/object/message").and_then(Value::as_str).unwrap_or("no reason"));
+            bail!(
+                "the watch ended: {}",
+                event.pointer("/object/message").and_then(Value::as_str).unwrap_or("no reason")
+            );
         }
         table.rows.clear();
         table.add(event.get("object").unwrap_or(&Value::Null));
@@ -200,9 +203,12 @@ impl<'a> Table<'a> {
                 self.headed = true;
                 let mut head: Vec<String> = Vec::new();
                 head.extend(self.args.all_namespaces.then(|| "NAMESPACE".to_owned()));
-                head.extend(self.shown.iter().filter_map(|at| columns.get(*at)).map(|column| {
-                    column.get("name").and_then(Value::as_str).unwrap_or("").to_uppercase()
-                }));
+                head.extend(
+                    self.shown
+                        .iter()
+                        .filter_map(|at| columns.get(*at))
+                        .map(|column| column.get("name").and_then(Value::as_str).unwrap_or("").to_uppercase()),
+                );
                 self.rows.push(head);
             }
         }

@@ -20,8 +20,8 @@ pub async fn run(args: ScaleArgs) -> anyhow::Result<()> {
         }
         for name in names {
             let path = format!("{}/scale", resource.object(&connection.namespace, &name));
-            let call = Call::new(Method::PATCH, path)
-                .body("application/merge-patch+json", patch.to_string().into_bytes());
+            let call =
+                Call::new(Method::PATCH, path).body("application/merge-patch+json", patch.to_string().into_bytes());
             connection.json(call).await?;
             terminal::line(&format!("{} scaled", resource.display(&name)));
         }

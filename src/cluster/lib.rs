@@ -20,6 +20,7 @@ mod gateway;
 mod identity;
 mod kubeconfig;
 mod kubernetes_service;
+mod origin;
 mod outbound;
 mod paths;
 mod port_forward;

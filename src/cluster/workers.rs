@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::gateway::LocalNode;
 use crate::identity::{self, Upstream};
+use crate::origin::ServerRegistry;
 use crate::paths::Paths;
 use crate::roles::Role;
 use crate::running::StartError;
@@ -138,6 +139,9 @@ async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) 
     let sandbox = WasmSandbox::new(runtime, artifacts, network.clone(), tasks.clone());
     let name = config.node_name.clone().unwrap_or_else(|| node_name(&base::os::host().name));
     let client = upstream.client(identity::node(&name));
+    if control.is_none() {
+        images.set_origin(Arc::new(ServerRegistry(client.clone())));
+    }
     let settings = node::Config { name, folder: paths.node(), capacity, ..node::Config::default() };
     let node = Node::start(settings, client, Arc::new(sandbox), images, network.clone(), tasks).await?;
     if let Some(control) = control {

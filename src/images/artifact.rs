@@ -54,9 +54,7 @@ impl Artifact {
         };
         let config = json!({ "architecture": "wasm", "os": "wasip2", "layerDigests": [layer.digest.as_str()] });
         let config = Blob::new(config.to_string());
-        let descriptor = |kind: &str, blob: &Blob| {
-            json!({ "mediaType": kind, "digest": blob.digest.as_str(), "size": blob.bytes.len() })
-        };
+        let descriptor = |kind: &str, blob: &Blob| json!({ "mediaType": kind, "digest": blob.digest.as_str(), "size": blob.bytes.len() });
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,

@@ -15,7 +15,7 @@ use base::os::{Urgency, set_thread_urgency};
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 
 use crate::Digest;
 
@@ -51,7 +51,7 @@ pub struct Artifacts {
 struct Inner {
     folder: PathBuf,
     /// One compilation at a time: it uses several cores itself.
-    compiler: Semaphore,
+    compiler: Arc<Semaphore>,
     running: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -61,9 +61,8 @@ impl Artifacts {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, ArtifactError> {
-        base::files::private_folder(folder)
-            .map_err(|source| ArtifactError::Io { path: folder.to_owned(), source })?;
-        let inner = Inner { folder: folder.to_owned(), compiler: Semaphore::new(1), running: Mutex::default() };
+        base::files::private_folder(folder).map_err(|source| ArtifactError::Io { path: folder.to_owned(), source })?;
+        let inner = Inner { folder: folder.to_owned(), compiler: Arc::new(Semaphore::new(1)), running: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -83,12 +82,12 @@ impl Artifacts {
             return Ok(path);
         }
         let gate = Arc::clone(self.inner.running.lock().entry(path.clone()).or_default());
-        let _one_for_each = gate.lock().await;
+        let one_for_each = gate.lock_owned().await;
         if is_there(&path) {
             return Ok(path);
         }
-        let outcome = self.compile(source.to_owned(), path.clone(), compile).await;
-        self.inner.running.lock().remove(&path);
+        let outcome = self.compile(source.to_owned(), path.clone(), compile, one_for_each).await;
+        self.inner.running.lock().retain(|_, gate| Arc::strong_count(gate) > 1);
         outcome.map(|()| path)
     }
 
@@ -103,9 +102,10 @@ impl Artifacts {
         source: PathBuf,
         path: PathBuf,
         compile: impl FnOnce(&[u8]) -> Result<Vec<u8>, E> + Send + 'static,
+        one_for_each: OwnedMutexGuard<()>,
     ) -> Result<(), ArtifactError> {
         // The semaphore is never closed.
-        let _permit = self.inner.compiler.acquire().await;
+        let permit = Arc::clone(&self.inner.compiler).acquire_owned().await;
         let folder = self.inner.folder.clone();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         // A thread of its own: its low priority must not stay with a pooled thread.
@@ -117,6 +117,8 @@ impl Artifacts {
             }
             // Whoever asked may have gone away; the file stays for the next.
             let _ = sender.send(outcome);
+            // Held by the thread and not by whoever asked, who may go away long before it ends.
+            drop((one_for_each, permit));
         });
         thread.map_err(|source| ArtifactError::Io { path: self.inner.folder.clone(), source })?;
         receiver.await.unwrap_or_else(|_| Err(ArtifactError::Panicked("its thread ended".to_owned())))

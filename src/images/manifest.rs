@@ -57,7 +57,9 @@ pub enum ContentError {
     #[error("its manifest is not an OCI image manifest: {0}")]
     Manifest(String),
     /// A Linux container image, say.
-    #[error("it is no WebAssembly image but {what}, with layers of {media_types}; build a component and push it with `coracle push`")]
+    #[error(
+        "it is no WebAssembly image but {what}, with layers of {media_types}; build a component and push it with `coracle push`"
+    )]
     OtherImage {
         /// In people's words.
         what: String,
@@ -152,7 +154,8 @@ pub(crate) fn other_image(config: Option<&Descriptor>, layers: &[Descriptor]) ->
     let mut kinds: Vec<&str> = layers.iter().map(|layer| layer.media_type.as_str()).collect();
     kinds.sort_unstable();
     kinds.dedup();
-    let media_types = if kinds.is_empty() { "no type: it has none".to_owned() } else { format!("type {}", kinds.join(", ")) };
+    let media_types =
+        if kinds.is_empty() { "no type: it has none".to_owned() } else { format!("type {}", kinds.join(", ")) };
     ContentError::OtherImage { what, media_types }
 }
 
@@ -161,14 +164,21 @@ mod tests {
     use super::*;
 
     fn layer(media_type: &str, size: u64) -> Descriptor {
-        Descriptor { media_type: media_type.to_owned(), digest: Digest::of(media_type.as_bytes()), size, platform: None }
+        Descriptor {
+            media_type: media_type.to_owned(),
+            digest: Digest::of(media_type.as_bytes()),
+            size,
+            platform: None,
+        }
     }
 
     #[test]
     fn what_we_pack_reads_back_as_one_wasm_layer() {
         let component = wat::parse_str("(component)").unwrap();
         let artifact = crate::artifact::Artifact::from_wasm(component.clone()).unwrap();
-        let Manifest::Image { config, layers } = Manifest::parse(&artifact.manifest.bytes).unwrap() else { panic!("an index") };
+        let Manifest::Image { config, layers } = Manifest::parse(&artifact.manifest.bytes).unwrap() else {
+            panic!("an index")
+        };
         assert_eq!(look(config.as_ref(), &layers), Ok(Look::Layer(&layers[0])));
         assert_eq!(layers[0].digest, artifact.layer.digest);
         assert_eq!(crate::artifact::Artifact::from_wasm(component).unwrap().manifest.digest, artifact.manifest.digest);

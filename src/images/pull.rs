@@ -13,12 +13,15 @@ use thiserror::Error;
 
 use crate::archive::wasm_files;
 use crate::manifest::{ContentError, Look, Manifest, choose, look, other_image};
+use crate::origin;
 use crate::store::blocking;
 use crate::{Digest, ImageStore, Reference, ReferenceError, StoreError, WasmError, to_component};
 
 mod remote;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use remote::BLOB_BYTES_MAX;
 
 /// When to ask the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,7 +111,9 @@ pub enum PullError {
         hint: String,
     },
     /// The registry does not let us.
-    #[error("failed to pull image {image:?}: {registry} does not authorize this; name a Secret with credentials in imagePullSecrets")]
+    #[error(
+        "failed to pull image {image:?}: {registry} does not authorize this; name a Secret with credentials in imagePullSecrets"
+    )]
     Unauthorized {
         /// The whole reference.
         image: String,
@@ -193,6 +198,12 @@ impl ImageStore {
     ) -> Result<Resolved, PullError> {
         let reference: Reference = reference.parse()?;
         let (digest, pulled) = if reference.is_local() {
+            let origin = self.inner.origin.get().filter(|_| policy != PullPolicy::Never);
+            if let Some(origin) = origin
+                && !origin::mirror(self, origin, &reference).await?
+            {
+                return Err(not_pushed(&reference, policy));
+            }
             let found = self.find_local(&reference).ok_or_else(|| not_pushed(&reference, policy))?;
             (found, Pulled::AlreadyPresent)
         } else {
@@ -208,7 +219,7 @@ impl ImageStore {
     }
 
     /// The manifest that a reference to the built-in registry means.
-    fn find_local(&self, reference: &Reference) -> Option<Digest> {
+    pub(crate) fn find_local(&self, reference: &Reference) -> Option<Digest> {
         let index = self.index();
         let repository = index.repositories.get(&reference.repository)?;
         match (&reference.digest, &reference.tag) {
@@ -316,6 +327,10 @@ fn not_pushed(reference: &Reference, policy: PullPolicy) -> PullError {
     if policy == PullPolicy::Never {
         return PullError::NeverPull(image);
     }
-    let name = reference.tag.as_ref().map_or(reference.repository.clone(), |tag| format!("{}:{tag}", reference.repository));
-    PullError::NotFound { image, hint: format!(" in the built-in image store; push it with `coracle push FILE.wasm {name}`") }
+    let name =
+        reference.tag.as_ref().map_or(reference.repository.clone(), |tag| format!("{}:{tag}", reference.repository));
+    PullError::NotFound {
+        image,
+        hint: format!(" in the built-in image store; push it with `coracle push FILE.wasm {name}`"),
+    }
 }

@@ -99,7 +99,9 @@ impl FromStr for Reference {
             return Err(invalid("a repository is lower-case letters and digits, separated by '.', '_', '-' and '/'"));
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
-            return Err(invalid("a tag is up to 128 letters, digits, '_', '.' and '-', and starts with none of the last two"));
+            return Err(invalid(
+                "a tag is up to 128 letters, digits, '_', '.' and '-', and starts with none of the last two",
+            ));
         }
         if !is_registry(registry) {
             return Err(invalid("the registry is not HOST or HOST:PORT"));

@@ -27,10 +27,11 @@ const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// The routes `/v2/…` of a store, for push and pull.
 pub fn router(store: ImageStore) -> Router {
-    Router::new().route("/v2", axum::routing::any(answer)).route("/v2/", axum::routing::any(answer)).route(
-        "/v2/{*rest}",
-        axum::routing::any(answer),
-    ).with_state(store)
+    Router::new()
+        .route("/v2", axum::routing::any(answer))
+        .route("/v2/", axum::routing::any(answer))
+        .route("/v2/{*rest}", axum::routing::any(answer))
+        .with_state(store)
 }
 
 /// What went wrong, in OCI's words.
@@ -147,7 +148,11 @@ async fn dispatch(store: &ImageStore, parts: &Parts, body: Body) -> Answer {
         };
     };
     if !crate::reference::is_repository(name) {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, "NAME_INVALID", format!("{name:?} cannot name a repository")));
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "NAME_INVALID",
+            format!("{name:?} cannot name a repository"),
+        ));
     }
     match route {
         Route::Tags { name } => manifests::tags(store, name, &Query::of(parts)),

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base::files::{Access, write_atomically};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use thiserror::Error;
 use crate::artifact::{self, Artifact};
 use crate::manifest::Manifest;
 use crate::reference::{is_repository, is_tag};
-use crate::{Digest, LOCAL_REGISTRY, WasmError};
+use crate::{Digest, LOCAL_REGISTRY, Origin, WasmError};
 
 /// Why a store could not be opened.
 #[derive(Debug, Error)]
@@ -75,7 +75,9 @@ pub enum PushError {
     #[error(transparent)]
     Wasm(#[from] WasmError),
     /// The name is none.
-    #[error("{0:?} cannot name an image: use lower-case letters and digits, separated by '.', '_', '-' and '/', and a tag of up to 128 letters and digits")]
+    #[error(
+        "{0:?} cannot name an image: use lower-case letters and digits, separated by '.', '_', '-' and '/', and a tag of up to 128 letters and digits"
+    )]
     Name(String),
     /// The store cannot take it.
     #[error(transparent)]
@@ -107,6 +109,8 @@ pub(crate) struct Inner {
     /// One pull for each reference at a time.
     pub(crate) pulling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     pub(crate) uploads: crate::registry::Uploads,
+    /// Where the built-in registry lies, if not here.
+    pub(crate) origin: OnceLock<Arc<dyn Origin>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -159,7 +163,9 @@ impl ImageStore {
                 }
                 index
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Index { version: INDEX_VERSION, ..Index::default() },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Index { version: INDEX_VERSION, ..Index::default() }
+            }
             Err(error) => return Err(failed(error)),
         };
         let inner = Inner {
@@ -168,8 +174,14 @@ impl ImageStore {
             writing: Mutex::default(),
             pulling: Mutex::default(),
             uploads: crate::registry::Uploads::default(),
+            origin: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Says where the built-in registry lies, when that is another process. The first call counts.
+    pub fn set_origin(&self, origin: Arc<dyn Origin>) {
+        let _ = self.inner.origin.set(origin);
     }
 
     /// Puts a component (or a core module, which becomes one) under `coracle.local/REPOSITORY:TAG` and returns the

@@ -2,8 +2,7 @@
 
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER,
-    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
@@ -147,9 +146,13 @@ mod tests {
 
     #[test]
     fn files_that_are_no_wasm_are_named() {
-        for (bytes, what) in
-            [(&b"\x7fELF...."[..], "Linux"), (b"", "empty"), (b"hello", "text"), (b"PK\x03\x04", "zip"), (b"(module)", "text")]
-        {
+        for (bytes, what) in [
+            (&b"\x7fELF...."[..], "Linux"),
+            (b"", "empty"),
+            (b"hello", "text"),
+            (b"PK\x03\x04", "zip"),
+            (b"(module)", "text"),
+        ] {
             let error = check(bytes).map_err(|error| error.to_string());
             assert!(error.is_err_and(|text| text.contains(what)), "{what}");
         }

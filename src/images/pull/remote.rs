@@ -116,8 +116,7 @@ impl Session {
     }
 
     async fn blob(&self, image: &Reference, layer: &Descriptor) -> Result<Bytes, PullError> {
-        let too_large =
-            |size| PullError::TooLarge { image: image.to_string(), blob: layer.digest.clone(), size };
+        let too_large = |size| PullError::TooLarge { image: image.to_string(), blob: layer.digest.clone(), size };
         if layer.size > BLOB_BYTES_MAX {
             return Err(too_large(layer.size));
         }
@@ -171,13 +170,18 @@ fn explain(image: &Reference, error: &OciDistributionError) -> PullError {
         OciDistributionError::AuthenticationFailure(_)
         | OciDistributionError::UnauthorizedError { .. }
         | OciDistributionError::ServerError { code: 401 | 403, .. } => unauthorized(),
-        OciDistributionError::RegistryError { envelope, .. } => match envelope.errors.first().map(|first| &first.code) {
-            Some(OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::BlobUnknown | OciErrorCode::NotFound) => {
-                not_found()
+        OciDistributionError::RegistryError { envelope, .. } => {
+            match envelope.errors.first().map(|first| &first.code) {
+                Some(
+                    OciErrorCode::ManifestUnknown
+                    | OciErrorCode::NameUnknown
+                    | OciErrorCode::BlobUnknown
+                    | OciErrorCode::NotFound,
+                ) => not_found(),
+                Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => unauthorized(),
+                _ => PullError::Registry { image: name, why: chain(error) },
             }
-            Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => unauthorized(),
-            _ => PullError::Registry { image: name, why: chain(error) },
-        },
+        }
         _ => PullError::Registry { image: name, why: chain(error) },
     }
 }

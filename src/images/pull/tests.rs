@@ -16,7 +16,9 @@ fn push(store: &ImageStore, config: &str, layers: &[(&str, &[u8])]) {
         "config": { "mediaType": config, "digest": config_digest.as_str(), "size": 2 },
         "layers": layers.iter().map(descriptor).collect::<Vec<_>>(),
     });
-    store.put_manifest("x", Some("v1"), "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes()).unwrap();
+    store
+        .put_manifest("x", Some("v1"), "application/vnd.oci.image.manifest.v1+json", manifest.to_string().as_bytes())
+        .unwrap();
 }
 
 #[tokio::test]
@@ -24,7 +26,8 @@ async fn one_wasm_file_is_found_whatever_its_type_and_others_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let store = ImageStore::open(dir.path()).unwrap();
     let component = Bytes::from(wat::parse_str("(component)").unwrap());
-    let resolve = || async { store.resolve("coracle.local/x:v1", PullPolicy::IfNotPresent, &Credentials::default()).await };
+    let resolve =
+        || async { store.resolve("coracle.local/x:v1", PullPolicy::IfNotPresent, &Credentials::default()).await };
 
     push(&store, "application/x", &[("application/octet-stream", &component), ("text/plain", b"read me")]);
     assert_eq!(resolve().await.unwrap().component, Digest::of(&component));

@@ -19,7 +19,13 @@ impl Registry {
         Self { store: ImageStore::open(dir.path()).unwrap(), _dir: dir }
     }
 
-    async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, HeaderMap, Bytes) {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> (StatusCode, HeaderMap, Bytes) {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -46,8 +52,9 @@ async fn a_pushed_image_can_be_pulled_listed_and_run() {
     registry.upload("team/hello", &artifact.config.bytes).await;
     registry.upload("team/hello", &artifact.layer.bytes).await;
     let manifest = "/v2/team/hello/manifests/v1";
-    let (status, headers, _) =
-        registry.ask(Method::PUT, manifest, &[("content-type", crate::artifact::MANIFEST)], artifact.manifest.bytes.clone()).await;
+    let (status, headers, _) = registry
+        .ask(Method::PUT, manifest, &[("content-type", crate::artifact::MANIFEST)], artifact.manifest.bytes.clone())
+        .await;
     assert_eq!(status, StatusCode::CREATED);
     assert_eq!(headers[super::DIGEST_HEADER], artifact.manifest.digest.as_str());
 
@@ -58,7 +65,10 @@ async fn a_pushed_image_can_be_pulled_listed_and_run() {
     let (status, _, body) = registry.ask(Method::GET, &blob, &[("range", "bytes=0-3")], Body::empty()).await;
     assert_eq!((status, &body[..]), (StatusCode::PARTIAL_CONTENT, &b"\0asm"[..]));
     let (_, headers, body) = registry.ask(Method::HEAD, &blob, &[], Body::empty()).await;
-    assert_eq!((headers["content-length"].to_str().unwrap(), body.len()), (&*artifact.layer.bytes.len().to_string(), 0));
+    assert_eq!(
+        (headers["content-length"].to_str().unwrap(), body.len()),
+        (&*artifact.layer.bytes.len().to_string(), 0)
+    );
     let (_, _, tags) = registry.ask(Method::GET, "/v2/team/hello/tags/list", &[], Body::empty()).await;
     assert_eq!(tags, r#"{"name":"team/hello","tags":["v1"]}"#);
 

@@ -111,5 +111,5 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 }
 
 fn listen_error(address: SocketAddr, source: io::Error) -> StartError {
-    StartError::ApiListen { address, source }
+    StartError::ApiListen { address, why: source }
 }

@@ -40,8 +40,8 @@ pub enum StartError {
     Claim(#[from] ClaimError),
     #[error("cannot make a temporary folder")]
     Temporary(#[source] io::Error),
-    #[error("cannot listen on {address} for the API ({source}); choose another address with --api-listen")]
-    ApiListen { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address} for the API ({why}); choose another address with --api-listen")]
+    ApiListen { address: SocketAddr, why: io::Error },
     #[error(transparent)]
     Certificates(#[from] CertificateError),
     #[error(transparent)]

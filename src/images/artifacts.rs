@@ -62,7 +62,8 @@ impl Artifacts {
     /// When the folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, ArtifactError> {
         base::files::private_folder(folder).map_err(|source| ArtifactError::Io { path: folder.to_owned(), source })?;
-        let inner = Inner { folder: folder.to_owned(), compiler: Arc::new(Semaphore::new(1)), running: Mutex::default() };
+        let inner =
+            Inner { folder: folder.to_owned(), compiler: Arc::new(Semaphore::new(1)), running: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 

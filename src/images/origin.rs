@@ -124,9 +124,8 @@ mod tests {
         let (there, here) = (ImageStore::open(there.path()).unwrap(), ImageStore::open(here.path()).unwrap());
         let other = Arc::new(Other(there.clone(), false.into()));
         here.set_origin(other.clone());
-        let resolve = async || {
-            here.resolve("coracle.local/a:v1", PullPolicy::IfNotPresent, &Credentials::default()).await
-        };
+        let resolve =
+            async || here.resolve("coracle.local/a:v1", PullPolicy::IfNotPresent, &Credentials::default()).await;
         assert!(matches!(resolve().await, Err(PullError::NotFound { .. })));
         let first = there.push("a", "v1", wat::parse_str("(component)").unwrap().into()).await.unwrap();
         assert_eq!(resolve().await.unwrap().digest, first);

@@ -162,7 +162,10 @@ impl Node {
     }
 }
 
-async fn register(registration: &Registration, client: &Client) -> Result<k8s_openapi::api::core::v1::Node, RegisterError> {
+async fn register(
+    registration: &Registration,
+    client: &Client,
+) -> Result<k8s_openapi::api::core::v1::Node, RegisterError> {
     let mut retry = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
         match registration.register(client).await {

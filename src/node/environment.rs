@@ -1,6 +1,6 @@
 //! What a container finds in its environment and its arguments.
 //!
-//! The order decides who wins: Services, then `envFrom`, then `env`. `$(NAME)` is replaced by what was defined before it;
+//! The order decides who wins: the host name, Services, then `envFrom`, then `env`. `$(NAME)` is replaced by what was defined before it;
 //! `$$` is a dollar sign; a name that nobody defined stays as it is written.
 
 use std::collections::BTreeMap;
@@ -58,6 +58,9 @@ pub(crate) fn variables(
     around: &Surroundings<'_>,
 ) -> Result<Vec<(String, String)>, EnvironmentError> {
     let mut variables = Variables::new();
+    let host =
+        around.pod.spec.as_ref().and_then(|spec| spec.hostname.clone()).or_else(|| around.pod.metadata.name.clone());
+    variables.insert("HOSTNAME".to_owned(), host.unwrap_or_default());
     services(&mut variables, around);
     for from in container.env_from.iter().flatten() {
         all_of(&mut variables, from, around)?;
@@ -235,15 +238,15 @@ pub(crate) fn resource(
 ) -> Result<String, EnvironmentError> {
     let unknown = || EnvironmentError::Resource(selector.resource.clone());
     let (list, name) = selector.resource.split_once('.').ok_or_else(unknown)?;
-    let others = || around.pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    let others =
+        || around.pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     let container = match selector.container_name.as_deref().filter(|name| !name.is_empty()) {
         Some(name) => others().find(|other| other.name == name).ok_or_else(unknown)?,
         None => container,
     };
     let resources = container.resources.clone().unwrap_or_default();
     let value = match list {
-        "limits" => quantity(resources.limits.as_ref(), name)
-            .or_else(|| around.allocatable.get(name)?.parse().ok()),
+        "limits" => quantity(resources.limits.as_ref(), name).or_else(|| around.allocatable.get(name)?.parse().ok()),
         "requests" => quantity(resources.requests.as_ref(), name),
         _ => return Err(unknown()),
     };
@@ -258,7 +261,8 @@ fn services(variables: &mut Variables, around: &Surroundings<'_>) {
     let own = around.pod.metadata.namespace.as_deref();
     let links = around.pod.spec.as_ref().and_then(|spec| spec.enable_service_links) != Some(false);
     for service in around.services {
-        let (name, namespace) = (service.metadata.name.as_deref().unwrap_or_default(), service.metadata.namespace.as_deref());
+        let (name, namespace) =
+            (service.metadata.name.as_deref().unwrap_or_default(), service.metadata.namespace.as_deref());
         let api = name == "kubernetes" && namespace == Some("default");
         let linked = api || (links && namespace == own);
         if !linked {

@@ -113,7 +113,8 @@ async fn prepare(
         return Err(config_error(why));
     }
     if order.container.lifecycle.as_ref().is_some_and(|hooks| hooks.pre_stop.is_some() || hooks.post_start.is_some()) {
-        let message = format!("lifecycle hooks of container {} are not run: they are not there yet", order.container.name);
+        let message =
+            format!("lifecycle hooks of container {} are not run: they are not there yet", order.container.name);
         tell(Severity::Warning, "FailedPostStartHook", message);
     }
     let resources = Resources::of(&order.container);
@@ -140,7 +141,10 @@ async fn start(
         uid: id.uid.clone(),
         container: id.container.clone(),
     };
-    let log = context.logs.begin(&of, order.attempt).map_err(|error| create_error(format!("cannot begin the log: {error}")))?;
+    let log = context
+        .logs
+        .begin(&of, order.attempt)
+        .map_err(|error| create_error(format!("cannot begin the log: {error}")))?;
     let spec = ContainerSpec {
         id,
         image: image.clone(),
@@ -202,7 +206,12 @@ fn on_trap(context: &Arc<Context>, order: &Order) -> Arc<dyn Fn(&str) + Send + S
         }
         // Only the first line, without addresses that differ each time: equal events are counted and not repeated.
         let first = trap.lines().next().unwrap_or_default();
-        events.event(about.clone(), Severity::Warning, "RequestFailed", format!("a request to container {name} failed in the component: {first}"));
+        events.event(
+            about.clone(),
+            Severity::Warning,
+            "RequestFailed",
+            format!("a request to container {name} failed in the component: {first}"),
+        );
     })
 }
 
@@ -236,7 +245,11 @@ async fn pull(
                 PullError::NeverPull(_) => "ErrImageNeverPull",
                 _ => "Failed",
             };
-            let said = if class == LaunchFailure::Pull { format!("Failed to pull image {image:?}: {message}") } else { message.clone() };
+            let said = match message.strip_prefix("failed to pull image") {
+                Some(rest) => format!("Failed to pull image{rest}"),
+                None if class == LaunchFailure::Pull => format!("Failed to pull image {image:?}: {message}"),
+                None => message.clone(),
+            };
             tell(Severity::Warning, event, said);
             Err(LaunchError { reason, message, class })
         }

@@ -35,7 +35,7 @@ mod volumes;
 pub use agent::{Config, Node, RegisterError};
 pub use logs::{LogError, LogOf, LogOptions, LogStream, Logs};
 pub use sandbox::{
-    Container, ContainerId, ContainerSpec, Exit, ExitReason, Form, Mount, Output, PrepareError, Sandbox, StartError, Stats,
-    Stream,
+    Container, ContainerId, ContainerSpec, Exit, ExitReason, Form, Mount, Output, PrepareError, Sandbox, StartError,
+    Stats, Stream,
 };
 pub use settings::{SettingError, Settings};

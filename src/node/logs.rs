@@ -26,8 +26,8 @@ mod reader;
 mod tests;
 mod writer;
 
-pub(crate) use writer::{RunLog, RunOutput};
 use writer::Writer;
+pub(crate) use writer::{RunLog, RunOutput};
 
 /// Whose log is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -141,7 +141,11 @@ impl Logs {
         let Some(&current) = attempts.last() else {
             let pods = self.inner.pods.lock();
             let reason = pods.get(&of.uid).and_then(|known| known.waiting.get(&of.container)).cloned();
-            return Err(LogError::Waiting { container, pod, reason: reason.unwrap_or_else(|| "ContainerCreating".into()) });
+            return Err(LogError::Waiting {
+                container,
+                pod,
+                reason: reason.unwrap_or_else(|| "ContainerCreating".into()),
+            });
         };
         let attempt = match (options.previous, attempts.len()) {
             (false, _) => current,

@@ -37,6 +37,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 const CONFIG_RETRY: Duration = Duration::from_secs(10);
 /// How long `ErrImagePull` shows before it becomes `ImagePullBackOff`.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
+const MESSAGE_BYTES_MAX: usize = 4096;
 
 /// A moment on both clocks: the one that timers need and the one that people read.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,8 @@ pub(crate) enum Input {
     Exited { container: usize, attempt: u32, exit: Exit },
     /// A probe ended.
     Probed { container: usize, attempt: u32, kind: ProbeKind, outcome: Outcome },
+    /// The spec names another image.
+    Reimaged { container: usize, image: String },
     /// Somebody deletes the pod.
     Delete { grace: Duration },
     /// Time passed.
@@ -101,10 +104,25 @@ pub(crate) enum LaunchFailure {
 /// What to do.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
-    Launch { container: usize, attempt: u32 },
-    Stop { container: usize, grace: Duration },
-    Probe { container: usize, attempt: u32, kind: ProbeKind },
-    Event { container: usize, warning: bool, reason: &'static str, message: String },
+    Launch {
+        container: usize,
+        attempt: u32,
+    },
+    Stop {
+        container: usize,
+        grace: Duration,
+    },
+    Probe {
+        container: usize,
+        attempt: u32,
+        kind: ProbeKind,
+    },
+    Event {
+        container: usize,
+        warning: bool,
+        reason: &'static str,
+        message: String,
+    },
     /// All has ended and the object can go.
     Finish,
 }
@@ -147,6 +165,8 @@ struct Container {
     stopping: bool,
     /// It is being stopped because a probe says so: its exit is a failure.
     unhealthy: bool,
+    /// It is started again whatever the policy says, since its image changed.
+    reimaged: bool,
     trackers: Trackers,
 }
 
@@ -184,6 +204,7 @@ impl PodMachine {
             Input::Probed { container, attempt, kind, outcome } => {
                 self.probed(container, attempt, kind, &outcome, now, &mut effects);
             }
+            Input::Reimaged { container, image } => self.reimaged(container, image, &mut effects),
             Input::Delete { grace } => self.delete(grace, &mut effects),
             Input::Tick => {}
         }
@@ -225,6 +246,7 @@ impl PodMachine {
         container.pull_shown_until = None;
         container.stopping = false;
         container.unhealthy = false;
+        container.reimaged = false;
         container.launches.reset();
         container.trackers = Trackers::start(&plan.probes, now.at);
     }
@@ -254,11 +276,16 @@ impl PodMachine {
             return;
         }
         let reason = if error.class == LaunchFailure::Volume { "FailedMount" } else { "Failed" };
-        effects.push(event(index, true, reason, match error.class {
-            LaunchFailure::Volume => error.message.clone(),
-            LaunchFailure::Pull | LaunchFailure::Image => format!("Error: {}", error.reason),
-            LaunchFailure::Config | LaunchFailure::Create => format!("Error: {}", error.message),
-        }));
+        effects.push(event(
+            index,
+            true,
+            reason,
+            match error.class {
+                LaunchFailure::Volume => error.message.clone(),
+                LaunchFailure::Pull | LaunchFailure::Image => format!("Error: {}", error.reason),
+                LaunchFailure::Config | LaunchFailure::Create => format!("Error: {}", error.message),
+            },
+        ));
     }
 
     fn exited(&mut self, index: usize, attempt: u32, exit: Exit, now: Moment, effects: &mut Vec<Effect>) {
@@ -272,6 +299,10 @@ impl PodMachine {
         let termination = terminated(exit, started, container.container_id.clone(), container.unhealthy);
         let failed = termination.code != 0;
         container.state = State::Terminated(termination.clone());
+        if container.reimaged {
+            container.retry_at = Some(now.at);
+            return;
+        }
         if self.phase != Phase::Active || !plan.restarts(self.plan.restart, failed) {
             return;
         }
@@ -288,7 +319,8 @@ impl PodMachine {
         let wait = crashes.fail();
         container.retry_at = Some(now.at + wait);
         container.last = Some(termination);
-        let message = format!("back-off {} restarting failed container={} pod={}", span(wait), plan.name, self.plan.pod);
+        let message =
+            format!("back-off {} restarting failed container={} pod={}", span(wait), plan.name, self.plan.pod);
         container.state = State::Waiting { reason: "CrashLoopBackOff".to_owned(), message: Some(message) };
         let told = format!("Back-off restarting failed container {} in pod {}", plan.name, self.plan.pod);
         effects.push(event(index, true, "BackOff", told));
@@ -319,6 +351,31 @@ impl PodMachine {
             container.stopping = true;
             container.unhealthy = true;
             effects.push(Effect::Stop { container: index, grace });
+        }
+    }
+
+    /// A new image: what runs is replaced, what waits for the old one tries the new one at once.
+    fn reimaged(&mut self, index: usize, image: String, effects: &mut Vec<Effect>) {
+        let (plan, container) = (&mut self.plan.containers[index], &mut self.containers[index]);
+        if plan.image == image || self.phase != Phase::Active {
+            return;
+        }
+        plan.image = image;
+        match &container.state {
+            State::Running { .. } if !container.stopping => {
+                container.stopping = true;
+                container.reimaged = true;
+                let message = format!("Container {} definition changed, will be restarted", plan.name);
+                effects.push(event(index, false, "Killing", message));
+                effects.push(Effect::Stop { container: index, grace: self.plan.grace });
+            }
+            State::Running { .. } => container.reimaged = true,
+            State::Waiting { .. } => {
+                container.retry_at = None;
+                container.pull_shown_until = None;
+                container.launches.reset();
+            }
+            State::Terminated(_) => {}
         }
     }
 
@@ -362,9 +419,11 @@ impl PodMachine {
     fn wind_down(&mut self, effects: &mut Vec<Effect>) {
         let grace = self.plan.grace;
         let running = |container: &Container| matches!(container.state, State::Running { .. });
-        let mains = self.containers.iter().zip(&self.plan.containers).any(|(container, plan)| {
-            plan.role != Role::Sidecar && running(container)
-        });
+        let mains = self
+            .containers
+            .iter()
+            .zip(&self.plan.containers)
+            .any(|(container, plan)| plan.role != Role::Sidecar && running(container));
         for (index, (container, plan)) in self.containers.iter_mut().zip(&self.plan.containers).enumerate() {
             if running(container) && !container.stopping && !(mains && plan.role == Role::Sidecar) {
                 container.stopping = true;
@@ -402,9 +461,8 @@ impl PodMachine {
         if self.launching.is_some() {
             return;
         }
-        let due = |index: &usize| {
-            self.wants_launch(*index) && self.containers[*index].retry_at.is_none_or(|at| at <= now.at)
-        };
+        let due =
+            |index: &usize| self.wants_launch(*index) && self.containers[*index].retry_at.is_none_or(|at| at <= now.at);
         let Some(index) = (0..self.containers.len()).find(due) else { return };
         self.launching = Some(index);
         effects.push(Effect::Launch { container: index, attempt: self.next_attempt(index) });
@@ -429,6 +487,7 @@ impl PodMachine {
     fn is_over(&self, index: usize) -> bool {
         let plan = &self.plan.containers[index];
         match &self.containers[index].state {
+            State::Terminated(_) if self.containers[index].reimaged => false,
             State::Terminated(termination) => {
                 !plan.restarts(self.plan.restart, termination.code != 0)
                     || (plan.role == Role::Sidecar && self.containers[index].stopping)
@@ -471,6 +530,7 @@ impl Container {
             pull_shown_until: None,
             stopping: false,
             unhealthy: false,
+            reimaged: false,
             trackers: Trackers::default(),
         }
     }
@@ -518,11 +578,20 @@ fn terminated(exit: Exit, started: Timestamp, container_id: Option<String>, unhe
     Termination {
         code,
         reason: reason.as_str().to_owned(),
-        message: Some(exit.message).filter(|message| !message.is_empty()),
+        message: Some(cut(exit.message)).filter(|message| !message.is_empty()),
         started: Some(started),
         finished: Some(Timestamp::try_from(exit.finished).unwrap_or_else(|_| Timestamp::now())),
         container_id,
     }
+}
+
+/// Messages in a status are short; back-traces can be long.
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(end);
+    }
+    message
 }
 
 fn event(container: usize, warning: bool, reason: &'static str, message: String) -> Effect {

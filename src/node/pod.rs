@@ -104,6 +104,7 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
                     return;
                 }
                 task.pod = now.pod;
+                task.observe_images();
                 task.observe_deletion();
             }
             Some(done) = task.jobs.next() => task.done(done),
@@ -134,6 +135,15 @@ impl PodTask {
 
     fn uid(&self) -> &str {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    fn observe_images(&mut self) {
+        for container in 0..self.machine.plan().containers.len() {
+            let image = self.spec_of(container).and_then(|spec| spec.image).unwrap_or_default();
+            if self.machine.plan().containers[container].image != image {
+                self.step(Input::Reimaged { container, image });
+            }
+        }
     }
 
     fn observe_deletion(&mut self) {
@@ -276,8 +286,7 @@ impl PodTask {
     }
 
     fn status(&mut self) -> PodStatus {
-        let addresses =
-            Addresses { pod: self.address.as_ref().map(PodAddress::ip), host: self.context.host_ip };
+        let addresses = Addresses { pod: self.address.as_ref().map(PodAddress::ip), host: self.context.host_ip };
         self.machine.status(&self.pod, addresses, Moment::now())
     }
 
@@ -374,7 +383,8 @@ async fn end(pods: &Api<Pod>, name: &str, uid: &str, status: &PodStatus) -> Resu
         other => other?,
     };
     let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let options = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+    let options =
+        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
     match pods.delete(name, &options).await {
         Err(error) if over(&error) => Ok(()),
         other => other.map(drop),

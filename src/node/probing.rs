@@ -37,7 +37,8 @@ pub(crate) fn unsupported(container: &Container) -> Option<String> {
 
 /// Runs one probe.
 pub(crate) async fn run(network: &PodNetwork, pod: IpAddr, container: &Container, probe: &Probe) -> Outcome {
-    let timeout = Duration::from_secs(probe.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(1).max(1));
+    let timeout =
+        Duration::from_secs(probe.timeout_seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(1).max(1));
     if let Some(action) = &probe.http_get {
         return http_get(network, pod, container, action, timeout).await;
     }
@@ -87,7 +88,9 @@ async fn http_get(
     let slash = if path.starts_with('/') { "" } else { "/" };
     let url = format!("http://{address}{slash}{path}");
     if action.scheme.as_deref() == Some("HTTPS") {
-        return Outcome::Failure(format!("Get \"{url}\": HTTPS is not spoken inside of the pod network; use scheme HTTP"));
+        return Outcome::Failure(format!(
+            "Get \"{url}\": HTTPS is not spoken inside of the pod network; use scheme HTTP"
+        ));
     }
     let mut request = Request::builder().method(Method::GET).uri(&url);
     let mut named_host = false;
@@ -105,7 +108,9 @@ async fn http_get(
     let connection = Connection::default().by(Instant::now() + timeout);
     match tokio::time::timeout(timeout, network.call(address, request, connection)).await {
         Ok(Ok(response)) if (200..400).contains(&response.status().as_u16()) => Outcome::Success,
-        Ok(Ok(response)) => Outcome::Failure(format!("HTTP probe failed with statuscode: {}", response.status().as_u16())),
+        Ok(Ok(response)) => {
+            Outcome::Failure(format!("HTTP probe failed with statuscode: {}", response.status().as_u16()))
+        }
         Ok(Err(CallError::Refused { .. })) => Outcome::Failure(format!("Get \"{url}\": {}", refused(address))),
         Ok(Err(error)) => Outcome::Failure(format!("Get \"{url}\": {error}")),
         Err(_) => Outcome::Failure(format!("Get \"{url}\": context deadline exceeded")),

@@ -103,7 +103,8 @@ impl Registration {
     async fn renew(&self, client: &Client, node: &Node) -> Result<(), kube::Error> {
         let leases = Api::<Lease>::namespaced(client.clone(), LEASES);
         let now = MicroTime(Timestamp::now());
-        let patch = json!({ "spec": { "holderIdentity": self.name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now } });
+        let patch =
+            json!({ "spec": { "holderIdentity": self.name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": now } });
         match leases.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Err(error) if client::is_not_found(&error) => {}
             other => return other.map(drop),
@@ -194,7 +195,8 @@ fn conditions(old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
     ];
     let known = |kind: &str, status: &str| {
         let conditions = old.and_then(|old| old.conditions.as_ref());
-        let condition = conditions.into_iter().flatten().find(|condition| condition.type_ == kind && condition.status == status);
+        let condition =
+            conditions.into_iter().flatten().find(|condition| condition.type_ == kind && condition.status == status);
         condition.and_then(|condition| condition.last_transition_time.clone())
     };
     rows.into_iter()

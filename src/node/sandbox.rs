@@ -211,7 +211,9 @@ pub enum PrepareError {
 #[derive(Clone, Debug, Error)]
 pub enum StartError {
     /// Another container of the pod serves on this port.
-    #[error("port {0} is already in use by another container of this pod; give each HTTP container a containerPort of its own")]
+    #[error(
+        "port {0} is already in use by another container of this pod; give each HTTP container a containerPort of its own"
+    )]
     PortInUse(u16),
     /// It imports what the spec does not grant, or its start failed.
     #[error("{0}")]

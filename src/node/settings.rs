@@ -81,7 +81,8 @@ impl Settings {
     }
 
     fn set(&mut self, annotation: &str, setting: &str, value: &str) -> Result<(), SettingError> {
-        let malformed = |wanted| SettingError::Malformed { annotation: annotation.to_owned(), value: value.to_owned(), wanted };
+        let malformed =
+            |wanted| SettingError::Malformed { annotation: annotation.to_owned(), value: value.to_owned(), wanted };
         let span = || duration(value).ok_or_else(|| malformed("a duration above zero, as in 500ms, 30s or 2m"));
         let flag = || value.parse::<bool>().map_err(|_| malformed("\"true\" or \"false\""));
         match setting {

@@ -15,12 +15,17 @@ use thiserror::Error;
 use crate::environment::{EnvironmentError, Surroundings, field, resource};
 use crate::sandbox::Mount;
 
+#[cfg(test)]
+mod tests;
+
 /// Why a volume cannot be mounted.
 #[derive(Debug, Error)]
 pub(crate) enum VolumeError {
     #[error("MountVolume.SetUp failed for volume {volume:?}: {why}")]
     Missing { volume: String, why: EnvironmentError },
-    #[error("volume {0:?} is of a kind that this node does not offer; it has emptyDir, configMap, secret, downwardAPI and projected")]
+    #[error(
+        "volume {0:?} is of a kind that this node does not offer; it has emptyDir, configMap, secret, downwardAPI and projected"
+    )]
     Unsupported(String),
     #[error("volume {volume:?}: the path {path:?} leads out of the volume")]
     Path { volume: String, path: String },
@@ -123,7 +128,11 @@ fn content(volume: &Volume, container: &Container, around: &Surroundings<'_>) ->
 
 fn config_map(name: &str, optional: Option<bool>, around: &Surroundings<'_>) -> Result<Files, EnvironmentError> {
     let Some(map) = around.sources.config_map(name) else {
-        return if optional == Some(true) { Ok(Files::new()) } else { Err(EnvironmentError::NoConfigMap(name.to_owned())) };
+        return if optional == Some(true) {
+            Ok(Files::new())
+        } else {
+            Err(EnvironmentError::NoConfigMap(name.to_owned()))
+        };
     };
     let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
     let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
@@ -142,9 +151,7 @@ fn secret(name: &str, optional: Option<bool>, around: &Surroundings<'_>) -> Resu
 fn select(mut keys: Files, items: Option<&[KeyToPath]>) -> Files {
     match items {
         None | Some([]) => keys,
-        Some(items) => {
-            items.iter().filter_map(|item| Some((item.path.clone(), keys.remove(&item.key)?))).collect()
-        }
+        Some(items) => items.iter().filter_map(|item| Some((item.path.clone(), keys.remove(&item.key)?))).collect(),
     }
 }
 

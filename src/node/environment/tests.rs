@@ -8,7 +8,7 @@ fn check(container: Value, wanted: &[(&str, &str)]) {
     let found = made(container).unwrap();
     let found: Vec<(&str, &str)> = found
         .iter()
-        .filter(|(name, _)| !name.starts_with("WEB_") && !name.starts_with("KUBERNETES_"))
+        .filter(|(name, _)| !name.starts_with("WEB_") && name != "HOSTNAME")
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     assert_eq!(found, wanted);

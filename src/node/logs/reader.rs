@@ -25,10 +25,8 @@ pub(super) fn attempts(folder: &Path) -> io::Result<Vec<u32>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut attempts: Vec<u32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".log")?.parse().ok())
-        .collect();
+    let mut attempts: Vec<u32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".log")?.parse().ok()).collect();
     attempts.sort_unstable();
     Ok(attempts)
 }
@@ -57,8 +55,10 @@ pub(super) async fn stream(path: PathBuf, live: Option<Arc<RunLog>>, options: Lo
     shown.truncate(limit);
     let left = limit - shown.len();
     let shown = Bytes::from(shown);
-    let chunks: Vec<io::Result<Bytes>> =
-        (0..shown.len()).step_by(CHUNK_BYTES).map(|at| Ok(shown.slice(at..(at + CHUNK_BYTES).min(shown.len())))).collect();
+    let chunks: Vec<io::Result<Bytes>> = (0..shown.len())
+        .step_by(CHUNK_BYTES)
+        .map(|at| Ok(shown.slice(at..(at + CHUNK_BYTES).min(shown.len()))))
+        .collect();
     let here = stream::iter(chunks);
     match live {
         Some(run) if options.follow && left > 0 => Ok(here.chain(follow(run, position, options, left)).boxed()),

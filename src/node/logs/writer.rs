@@ -72,6 +72,8 @@ pub(super) struct Progress {
     pub length: u64,
     /// Whether nothing will come any more.
     pub ended: bool,
+    /// Whether the last lines could not be written.
+    pub failing: bool,
 }
 
 /// The log of one run of a container.
@@ -171,8 +173,16 @@ impl RunLog {
             }
             (bytes, buffer.closed)
         };
-        if let Err(error) = self.append(&mut progress, &bytes) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot write a container's log");
+        match self.append(&mut progress, &bytes) {
+            Ok(()) => progress.failing = false,
+            Err(error) => {
+                // Said once: a full disk stays full for a while.
+                if !progress.failing {
+                    tracing::warn!(path = %self.path.display(), %error, "cannot write a container's log");
+                }
+                progress.failing = true;
+                progress.length = fs::metadata(&self.path).map_or(0, |file| file.len());
+            }
         }
         progress.ended = closed;
         self.progress.send_replace(*progress);

@@ -51,14 +51,19 @@ pub(crate) struct ProbeSpec {
 
 impl ProbeSpec {
     fn of(probe: &Probe) -> Self {
-        let seconds = |value: Option<i32>, default| Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default));
-        let count = |value: Option<i32>, default| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1);
+        let seconds = |value: Option<i32>, default| {
+            Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
+        };
+        let count =
+            |value: Option<i32>, default| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default).max(1);
         Self {
             initial_delay: seconds(probe.initial_delay_seconds, 0),
             period: seconds(probe.period_seconds, 10).max(Duration::from_secs(1)),
             success_threshold: count(probe.success_threshold, 1),
             failure_threshold: count(probe.failure_threshold, 3),
-            grace: probe.termination_grace_period_seconds.map(|grace| Duration::from_secs(u64::try_from(grace).unwrap_or(0))),
+            grace: probe
+                .termination_grace_period_seconds
+                .map(|grace| Duration::from_secs(u64::try_from(grace).unwrap_or(0))),
         }
     }
 }
@@ -147,9 +152,10 @@ impl Trackers {
     /// The probes to run now. Each is taken to be under way until [`Trackers::record`].
     pub fn due(&mut self, now: Instant) -> Vec<ProbeKind> {
         let started = self.started();
-        let due = self.0.iter_mut().filter(|tracker| {
-            Self::is_active(tracker, started) && tracker.next_at.is_some_and(|at| at <= now)
-        });
+        let due = self
+            .0
+            .iter_mut()
+            .filter(|tracker| Self::is_active(tracker, started) && tracker.next_at.is_some_and(|at| at <= now));
         due.map(|tracker| {
             tracker.next_at = None;
             tracker.kind

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP, Pod,
-    PodCondition, PodIP, PodStatus,
+    ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
+    Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -75,10 +75,10 @@ impl PodMachine {
         };
         let text = |address: IpAddr| address.to_string();
         let statuses = |main: bool| {
-            let some = self.plan.containers.iter().zip(&self.containers).filter(|(plan, _)| (plan.role == Role::Main) == main);
-            let all: Vec<ContainerStatus> = some
-                .map(|(plan, container)| container.status(&plan.name, &plan.image, plan.role))
-                .collect();
+            let some =
+                self.plan.containers.iter().zip(&self.containers).filter(|(plan, _)| (plan.role == Role::Main) == main);
+            let all: Vec<ContainerStatus> =
+                some.map(|(plan, container)| container.status(&plan.name, &plan.image, plan.role)).collect();
             Some(all).filter(|all| !all.is_empty())
         };
         let (container_statuses, init_container_statuses) = (statuses(true), statuses(false));
@@ -115,8 +115,13 @@ impl PodMachine {
         if let Phase::Deleting { finished: true } = self.phase {
             return if mains().all(succeeded) { "Succeeded" } else { "Failed" };
         }
-        let initialized = all().all(|(plan, container)| plan.role == Role::Main || container.is_initialized(plan) || (plan.role == Role::Sidecar && container.has_run));
-        let waits = mains().any(|container| matches!(container.state, State::Waiting { .. }) && container.last.is_none());
+        let initialized = all().all(|(plan, container)| {
+            plan.role == Role::Main
+                || container.is_initialized(plan)
+                || (plan.role == Role::Sidecar && container.has_run)
+        });
+        let waits =
+            mains().any(|container| matches!(container.state, State::Waiting { .. }) && container.last.is_none());
         if !initialized || waits {
             return "Pending";
         }
@@ -170,7 +175,9 @@ impl PodMachine {
             all.filter(|(plan, container)| wanted(plan, container)).map(|(plan, _)| plan.name.as_str()).collect()
         };
         let incomplete = names(&|plan, container| {
-            plan.role != Role::Main && !container.is_initialized(plan) && !(plan.role == Role::Sidecar && container.has_run)
+            plan.role != Role::Main
+                && !container.is_initialized(plan)
+                && !(plan.role == Role::Sidecar && container.has_run)
         });
         let over = phase == "Succeeded";
         let initialized = match incomplete.as_slice() {

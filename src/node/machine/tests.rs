@@ -266,7 +266,8 @@ fn init_containers_run_in_order_and_sidecars_stay() {
 
 #[test]
 fn an_init_container_that_fails_for_good_fails_the_pod() {
-    let spec = json!({ "restartPolicy": "Never", "initContainers": [{ "name": "i" }], "containers": [{ "name": "app" }] });
+    let spec =
+        json!({ "restartPolicy": "Never", "initContainers": [{ "name": "i" }], "containers": [{ "name": "app" }] });
     let mut story = Story::new(spec);
     story.up(0);
     story.exit(0, 1);
@@ -306,6 +307,22 @@ fn probes_decide_readiness_and_life() {
     assert_eq!((story.reasons(), story.stops()), (vec!["Unhealthy", "Killing"], vec![(0, 3)]));
     story.exit(0, 0);
     assert_eq!((story.launches(), story.line()), (vec![(0, 1)], "Running app=Error(137)#0".into()));
+}
+
+#[test]
+fn another_image_replaces_what_runs_and_ends_the_wait_for_the_old_one() {
+    let reimage = |image: &str| Input::Reimaged { container: 0, image: image.into() };
+    let mut story = Story::new(with_policy("Never"));
+    story.refuse(0, "ErrImagePull", LaunchFailure::Pull);
+    story.feed(reimage("y"));
+    assert_eq!(story.launches(), [(0, 0)]);
+    story.up(0);
+    story.feed(reimage("y"));
+    assert_eq!(story.effects, []);
+    story.feed(reimage("z"));
+    assert_eq!((story.reasons(), story.stops()), (vec!["Killing"], vec![(0, 30)]));
+    story.exit(0, 0);
+    assert_eq!(story.launches(), [(0, 1)]);
 }
 
 #[test]
@@ -361,7 +378,13 @@ fn a_condition_keeps_the_time_since_which_it_holds() {
     story.up(0);
     let ready = |story: &mut Story| {
         let status = story.status();
-        status.conditions.unwrap().into_iter().find(|condition| condition.type_ == "Ready").unwrap().last_transition_time
+        status
+            .conditions
+            .unwrap()
+            .into_iter()
+            .find(|condition| condition.type_ == "Ready")
+            .unwrap()
+            .last_transition_time
     };
     let before = ready(&mut story);
     story.wait(60);

@@ -1,0 +1,68 @@
+//! `cargo bench --bench compare [-- SECTION…]`: the README's figures, each beside a reference of the same run.
+//!
+//! Sections are `http`, `apply`, `victim` and `density`; all of them without an argument. Tables go to stdout as Markdown,
+//! progress to stderr. Servers are child processes; `benches/tools` puts those of others in place, and a contestant whose
+//! program is missing is left out with a word about it.
+
+#![forbid(unsafe_code)]
+// A bench is a program for a terminal, outside of the server's rules for tasks.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
+
+mod api;
+mod apply;
+mod closed;
+mod coracle;
+mod density;
+mod http;
+mod machine;
+mod native;
+mod neighbour;
+mod objects;
+mod open;
+mod process;
+mod rivals;
+mod samples;
+mod table;
+mod victim;
+mod wire;
+
+use std::process::ExitCode;
+
+type Section = (&'static str, fn() -> anyhow::Result<()>);
+
+const SECTIONS: [Section; 4] =
+    [("http", http::run), ("apply", apply::run), ("victim", victim::run), ("density", density::run)];
+
+fn main() -> ExitCode {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    if let [role, text] = &arguments[..]
+        && role == native::ROLE
+    {
+        return report(native::serve(text));
+    }
+    if let Some(unknown) = arguments.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
+        eprintln!("there is no section {unknown}; there are http, apply, victim and density");
+        return ExitCode::from(2);
+    }
+    println!("{}\n", machine::facts());
+    let chosen =
+        SECTIONS.iter().filter(|(name, _)| arguments.is_empty() || arguments.iter().any(|asked| asked == name));
+    report(chosen.try_for_each(|(_, run)| run()))
+}
+
+fn report(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A step on stderr, so that a long run is seen to live.
+fn progress(text: &str) {
+    eprintln!("  {text}");
+}

@@ -1,0 +1,82 @@
+//! A pod that misbehaves: requests to it are kept in flight until the neighbour is dropped.
+
+use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::closed::Target;
+use crate::{open, wire};
+
+/// How many requests are in flight at any time: more than there are cores here.
+const IN_FLIGHT: usize = 4;
+/// How soon a thread sees that it should stop.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Running requests.
+pub struct Neighbour {
+    stop: Arc<AtomicBool>,
+    answers: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Neighbour {
+    /// Begins.
+    pub fn start(target: &Target) -> Self {
+        let (stop, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let threads = (0..IN_FLIGHT)
+            .map(|_| {
+                let (target, stop, answers) = (target.clone(), Arc::clone(&stop), Arc::clone(&answers));
+                std::thread::spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        if one_stream(&target, &stop, &answers).is_err() {
+                            std::thread::sleep(GLANCE);
+                        }
+                    }
+                })
+            })
+            .collect();
+        Self { stop, answers, threads }
+    }
+
+    /// How many answers it got, of whatever kind.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn one_stream(target: &Target, stop: &AtomicBool, answers: &AtomicU64) -> anyhow::Result<()> {
+    let request = wire::request(&target.host, &target.path);
+    let mut stream = open::connect(target)?;
+    stream.set_read_timeout(Some(GLANCE))?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        stream.write_all(&request)?;
+        let mut held = 0;
+        loop {
+            match stream.read(&mut buffer[held..]) {
+                Ok(0) => return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into()),
+                Ok(count) => held += count,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if wire::answer(&buffer[..held]).is_some() {
+                answers.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The objects that the benches apply.
+
+use serde_json::{Value, json};
+
+/// A workload as it is applied.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// The name of its Deployment, Service and Ingress; its host is `NAME.localhost`.
+    pub name: String,
+    /// The sample that it runs.
+    pub image: &'static str,
+    /// How many pods.
+    pub replicas: u32,
+    /// Whether instances answer more than one request.
+    pub reuse: bool,
+}
+
+impl App {
+    /// One pod of a sample.
+    pub fn new(name: &str, image: &'static str) -> Self {
+        Self { name: name.to_owned(), image, replicas: 1, reuse: false }
+    }
+
+    /// The host that its Ingress serves.
+    pub fn host(&self) -> String {
+        format!("{}.localhost", self.name)
+    }
+
+    /// Where each of its objects is created, and what it is.
+    pub fn objects(&self) -> [(&'static str, Value); 3] {
+        [
+            ("/apis/apps/v1/namespaces/default/deployments", self.deployment()),
+            ("/api/v1/namespaces/default/services", self.service()),
+            ("/apis/networking.k8s.io/v1/namespaces/default/ingresses", self.ingress()),
+        ]
+    }
+
+    /// As `manifests/hello.yaml` has it.
+    pub fn deployment(&self) -> Value {
+        let name = &self.name;
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
+            "spec": {
+                "replicas": self.replicas,
+                "selector": { "matchLabels": { "app": name } },
+                "template": {
+                    "metadata": {
+                        "labels": { "app": name },
+                        "annotations": { "coracle.dev/reuse": self.reuse.to_string() },
+                    },
+                    "spec": { "containers": [{
+                        "name": "main",
+                        "image": format!("coracle.local/{}", self.image),
+                        "imagePullPolicy": "IfNotPresent",
+                        "env": [{ "name": "POD_NAME", "value": "bench" }],
+                        "ports": [{ "name": "http", "containerPort": 80 }],
+                        "resources": {
+                            "requests": { "cpu": "1m", "memory": "4Mi" },
+                            "limits": { "memory": "64Mi" },
+                        },
+                        "readinessProbe": { "httpGet": { "path": "/", "port": "http" } },
+                    }] },
+                },
+            },
+        })
+    }
+
+    fn service(&self) -> Value {
+        let name = &self.name;
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": { "name": name },
+            "spec": { "selector": { "app": name }, "ports": [{ "name": "http", "port": 80, "targetPort": "http" }] },
+        })
+    }
+
+    fn ingress(&self) -> Value {
+        let name = &self.name;
+        let backend = json!({ "service": { "name": name, "port": { "name": "http" } } });
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": { "name": name },
+            "spec": { "rules": [{
+                "host": self.host(),
+                "http": { "paths": [{ "path": "/", "pathType": "Prefix", "backend": backend }] },
+            }] },
+        })
+    }
+}
+
+/// A ConfigMap of about 1 KiB.
+pub fn config_map(name: &str) -> Value {
+    let data = json!({ "text": "x".repeat(1000) });
+    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data })
+}
+
+/// A pod that no scheduler looks at.
+pub fn unscheduled_pod(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": "waiting" } },
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [{ "name": "main", "image": "coracle.local/hello", "ports": [{ "containerPort": 80 }] }],
+        },
+    })
+}

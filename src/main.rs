@@ -39,7 +39,7 @@ fn report(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::complain(&format!("coracle: {error:#}"));
+            terminal::complain(&format!("coracle: {}", base::report(error.as_ref())));
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use cli::connection::Call;
 use cli::{Connection, UpArgs, apply, terminal};
-use cluster::{Cluster, Config, Role, Roles};
+use cluster::{Cluster, Config, Role, Roles, StartError};
 use serde_json::Value;
 
 /// The exit code for a command line that asks for what cannot be.
@@ -48,8 +48,9 @@ pub fn run(args: UpArgs) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::complain(&format!("coracle: {error:#}"));
-            ExitCode::FAILURE
+            terminal::complain(&format!("coracle: {}", base::report(error.as_ref())));
+            let usage = error.downcast_ref::<StartError>().is_some_and(StartError::is_usage);
+            if usage { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -58,6 +59,9 @@ fn config(args: &UpArgs) -> anyhow::Result<Config> {
     let roles = Roles::parse(&args.roles)?;
     if !roles.has(Role::Api) && args.server_kubeconfig.is_none() {
         bail!("without the api role this process needs a server to join: add --server-kubeconfig FILE");
+    }
+    if roles.has(Role::Api) && args.server_kubeconfig.is_some() {
+        bail!("with the api role this process is the server: drop --server-kubeconfig, or leave api out of --roles");
     }
     if args.manifests.iter().chain(&args.load).any(|path| !path.exists()) {
         let missing = args.manifests.iter().chain(&args.load).find(|path| !path.exists());

@@ -123,6 +123,18 @@ pub(crate) fn plain(header: Option<&str>) -> Result<Encoding, Status> {
     found.ok_or_else(refused)
 }
 
+/// Whether the OpenAPI v2 document is wanted as protobuf and not as JSON.
+pub(crate) fn openapi_v2(header: Option<&str>) -> Result<bool, Status> {
+    let Some(header) = header.filter(|text| !text.trim().is_empty()) else { return Ok(false) };
+    let found = clauses(header).into_iter().find_map(|clause| {
+        // kubectl writes `v2@v1.0`; both are the one document.
+        let protobuf = clause.kind == "application"
+            && api::openapi::V2_PROTOBUF.ends_with(&format!("/{}", clause.subkind.replace('@', ".")));
+        if protobuf { Some(true) } else { clause.encoding().map(|_| false) }
+    });
+    found.ok_or_else(refused)
+}
+
 /// Watches are written as lines of JSON: YAML has no such form.
 pub(crate) fn watch(header: Option<&str>) -> Result<Form, Status> {
     let agreed = objects(header)?;

@@ -164,7 +164,10 @@ impl Documents {
 
     /// `/openapi/v2`
     pub async fn openapi_v2(&self, call: &Call) -> Result<Reply, Status> {
-        accept::plain(call.accept())?;
+        if accept::openapi_v2(call.accept())? {
+            let document = self.document(call, "openapi/v2 protobuf".into(), |kinds| Some(openapi::v2_protobuf(kinds)));
+            return Ok(document.await?.answer(&call.headers, openapi::V2_PROTOBUF));
+        }
         let document = self.document(call, "openapi/v2".into(), |kinds| Some(openapi::v2(kinds))).await?;
         Ok(document.answer(&call.headers, Encoding::Json.media_type()))
     }

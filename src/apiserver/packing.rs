@@ -1,6 +1,7 @@
 //! gzip, both ways, and the limit on bodies.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use api::Status;
 use axum::body::Body;
@@ -17,6 +18,10 @@ use crate::reply::{Payload, Reply};
 /// Packing less than this costs more than it saves.
 const WORTH_PACKING: usize = 128 * 1024;
 
+/// How much of a body that is too large is read on, and for how long.
+const DISCARDED: usize = 128 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
 fn too_large(limit: usize) -> Status {
     Status::too_large(format!("Request entity too large: limit is {limit}"))
 }
@@ -24,17 +29,19 @@ fn too_large(limit: usize) -> Status {
 /// Reads a body to its end, unpacks it when it was packed, and refuses it when it is larger than `limit` either way.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Status> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|text| text.to_str().ok()?.parse::<usize>().ok());
+    let mut body = body;
     if announced.is_some_and(|length| length > limit) {
+        discard(body).await;
         return Err(too_large(limit));
     }
-    let read = Limited::new(body, limit).collect().await;
-    let bytes = read.map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            too_large(limit)
-        } else {
-            Status::bad_request(format!("the request body could not be read: {error}"))
+    let bytes = match Limited::new(&mut body, limit).collect().await {
+        Ok(bytes) => bytes,
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            return Err(too_large(limit));
         }
-    })?;
+        Err(error) => return Err(Status::bad_request(format!("the request body could not be read: {error}"))),
+    };
     let bytes = bytes.to_bytes();
     match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
         None | Some(b"" | b"identity") => Ok(bytes),
@@ -44,6 +51,21 @@ pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Resul
             String::from_utf8_lossy(other)
         ))),
     }
+}
+
+/// Reads on for a while and keeps nothing: an HTTP/1 client sends its whole body before it looks for the answer, and a
+/// connection that closes under it would say nothing of the limit.
+async fn discard(mut body: Body) {
+    let mut left = DISCARDED;
+    let read = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else { return };
+            left = rest;
+        }
+    };
+    // However slow it is, the answer comes.
+    let _ = tokio::time::timeout(DISCARD_TIME, read).await;
 }
 
 fn unpack(bytes: &[u8], limit: usize) -> Result<Bytes, Status> {

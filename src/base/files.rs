@@ -53,7 +53,7 @@ pub enum ClaimError {
         pid: String,
     },
     /// The lock file could not be made or read.
-    #[error("cannot lock {}", folder.display())]
+    #[error("cannot use {} as the data folder; choose another one with --data-dir", folder.display())]
     Io {
         /// The folder.
         folder: PathBuf,

@@ -74,8 +74,21 @@ pub enum StartError {
     Threads(#[source] io::Error),
     #[error("without the api role a server is needed: name its kubeconfig with --server-kubeconfig FILE")]
     NoServer,
+    #[error("--node-name {name:?} cannot name a node: {why}")]
+    NodeName { name: String, why: String },
     #[error("a part of the start failed: {0}")]
     Panicked(String),
+}
+
+impl StartError {
+    /// Whether the configuration asks for what cannot be, on any machine.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Controllers(_) | Self::Capacity(_) | Self::NoServer | Self::NodeName { .. } => true,
+            Self::Certificates(error) => matches!(error, CertificateError::Name { .. }),
+            _ => false,
+        }
+    }
 }
 
 /// A running process.
@@ -107,6 +120,7 @@ impl Cluster {
     }
 
     async fn build(config: Config, tasks: &Tasks) -> Result<Self, StartError> {
+        check(&config)?;
         let temporary = match config.data_dir {
             Some(_) => None,
             None => Some(tempfile::tempdir().map_err(StartError::Temporary)?),
@@ -193,6 +207,17 @@ impl Cluster {
         if let Some(control) = &self.control {
             control.store.close().await;
         }
+    }
+}
+
+/// What can be refused before anything is made.
+fn check(config: &Config) -> Result<(), StartError> {
+    controllers::Selection::parse(&config.controllers.join(","))?;
+    crate::capacity::parse(&config.node_capacity)?;
+    let name = config.node_name.as_deref().unwrap_or("localhost");
+    match api::names::dns_subdomain_errors(name).into_iter().next() {
+        Some(why) => Err(StartError::NodeName { name: name.to_owned(), why }),
+        None => Ok(()),
     }
 }
 

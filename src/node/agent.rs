@@ -55,16 +55,24 @@ impl Default for Config {
     }
 }
 
+/// A refusal in the server's own words.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => base::report(error),
+    }
+}
+
 /// Why a node did not start.
 #[derive(Debug, Error)]
 pub enum RegisterError {
     /// The API server refuses the Node.
-    #[error("cannot register node {name}: {source}")]
+    #[error("cannot register node {name}: {}", said(why))]
     Api {
         /// The node.
         name: String,
         /// Why.
-        source: Box<kube::Error>,
+        why: Box<kube::Error>,
     },
     /// The folder cannot be used.
     #[error("cannot use the node's folder {}: {source}", folder.display())]
@@ -175,7 +183,7 @@ async fn register(
                 tokio::time::sleep(retry.fail()).await;
             }
             Err(error) => {
-                return Err(RegisterError::Api { name: registration.name.clone(), source: Box::new(error) });
+                return Err(RegisterError::Api { name: registration.name.clone(), why: Box::new(error) });
             }
         }
     }

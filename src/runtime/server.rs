@@ -318,7 +318,8 @@ impl Inner {
         };
         self.container.families.failed(failure.reason());
         match &failure {
-            Failure::Trap(text) | Failure::Fuel(text) => self.trapped(text),
+            Failure::Trap(text) => self.trapped(text),
+            Failure::Fuel(text) => self.trapped(&format!("FuelExhausted: {text}")),
             Failure::Exit(code) => {
                 self.trapped(&format!("the component exited with code {code} while it served a request"))
             }

@@ -104,7 +104,12 @@ fn explain(chunk: &str, error: &serde_saphyr::Error) -> YamlError {
 fn message(whole: &str) -> String {
     let cut = whole.find(" at line ").or_else(|| whole.find(" (line ")).unwrap_or(whole.len());
     let first = whole.get(..cut).unwrap_or(whole);
-    first.strip_prefix("error: ").unwrap_or(first).trim().to_owned()
+    let first = first.strip_prefix("error: ").unwrap_or(first).trim();
+    if first.contains("recursion limit") || first.contains("depth") {
+        return format!("nested more than {DEPTH_MAX} levels deep");
+    }
+    // What follows is for who calls the parser, not for who wrote the file.
+    first.split(", set ").next().unwrap_or(first).to_owned()
 }
 
 impl YamlError {

@@ -75,7 +75,9 @@ async fn discovery_answers_what_the_client_reads() {
     assert_eq!(lasting.header("etag"), plain.header("etag"));
     assert!(cluster.get("/openapi/v2").await.json()["swagger"].is_string());
     let protobuf = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    assert_eq!(cluster.ask("GET", "/openapi/v2", &[("accept", protobuf)], "").await.code, 406);
+    let answer = cluster.ask("GET", "/openapi/v2", &[("accept", protobuf)], "").await;
+    assert_eq!((answer.code, answer.header("content-type")), (200, api::openapi::V2_PROTOBUF));
+    assert_eq!(cluster.ask("GET", "/openapi/v2", &[("accept", "application/x-other")], "").await.code, 406);
 }
 
 #[tokio::test]

@@ -192,8 +192,7 @@ fn put(map: &mut Map<String, Value>, field: &str, value: Option<&Value>) {
     };
 }
 
-/// Letters that make no words and are not taken for one another.
-const SUFFIX_ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_ALPHABET: &[u8; SUFFIX_LETTERS] = b"bcdfghjklmnpqrstvwxz2456789";
 const NAME_LENGTH: usize = 63;
 
 /// The name that `generateName` asks for: the prefix and five letters made of `entropy`, which the caller draws at
@@ -204,6 +203,14 @@ pub fn generate_name(prefix: &str, entropy: [u8; 5]) -> String {
         end -= 1;
     }
     let mut name = prefix[..end].to_owned();
-    name.extend(entropy.iter().map(|byte| SUFFIX_ALPHABET[usize::from(*byte) % SUFFIX_ALPHABET.len()] as char));
+    name.extend(entropy.iter().map(|byte| suffix_letter(usize::from(*byte))));
     name
+}
+
+/// How many letters [`suffix_letter`] chooses from.
+pub const SUFFIX_LETTERS: usize = 27;
+
+/// One letter of a name's suffix. They make no words and are not taken for one another.
+pub fn suffix_letter(number: usize) -> char {
+    char::from(SUFFIX_ALPHABET[number % SUFFIX_LETTERS])
 }

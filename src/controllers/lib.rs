@@ -29,7 +29,6 @@ mod claims;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
-mod event_expiry;
 mod garbage_collector;
 mod kinds;
 mod namespace;
@@ -40,6 +39,7 @@ mod replica_set;
 mod root_ca;
 mod selection;
 mod service_account;
+mod suffix;
 
 pub use selection::{ALL, Entry, Selection, SelectionError};
 

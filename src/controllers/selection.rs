@@ -55,7 +55,6 @@ pub const ALL: &[Entry] = &[
         crate::root_ca::start,
     ),
     entry("pod-garbage-collector-controller", "podgc", "pod-garbage-collector", crate::pod_gc::start),
-    entry("event-expiry-controller", "eventexpiry", "event-expiry-controller", crate::event_expiry::start),
 ];
 
 /// A name that no controller has.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::meta;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use store::Txn;
+use store::{Check, CommitError, Revision, Txn};
 
 use crate::{Object, Objects, keys};
 
@@ -32,12 +32,15 @@ impl Objects {
         let resource = keys::resource_of("", "events");
         let snapshot = self.inner.cache.kind(&resource).snapshot();
         let old = snapshot.items.iter().filter(|(_, event)| is_over(event, oldest));
-        let old: Vec<String> = old.map(|(place, _)| format!("{}{resource}/{place}", keys::OBJECTS)).collect();
+        let old: Vec<(String, Revision)> =
+            old.map(|(place, event)| (format!("{}{resource}/{place}", keys::OBJECTS), event.revision)).collect();
         for some in old.chunks(AT_ONCE) {
-            let txn = Txn { deletes: some.to_vec(), ..Txn::default() };
-            if let Err(error) = self.inner.store.commit(txn).await {
-                tracing::warn!(%error, "old events are still there");
-                return;
+            let checks = some.iter().map(|(key, revision)| Check::At(key.clone(), *revision)).collect();
+            let deletes = some.iter().map(|(key, _)| key.clone()).collect();
+            match self.inner.store.commit(Txn { checks, deletes, ..Txn::default() }).await {
+                // One of them happened again meanwhile, or is gone; the next look sees that.
+                Ok(_) | Err(CommitError::Stale { .. }) => {}
+                Err(error) => return tracing::warn!(%error, "old events are still there"),
             }
         }
     }

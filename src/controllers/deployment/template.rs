@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::owners::{controlled_by, name};
+use crate::suffix;
 
 pub(super) const HASH_LABEL: &str = "pod-template-hash";
 
@@ -62,12 +63,9 @@ pub(super) fn new_set(deployment: &Deployment) -> ReplicaSet {
 
 /// Ten letters at most that follow from the template, and from how often such a name was taken by a stranger.
 fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
-    const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let mut text = serde_json::to_vec(template).unwrap_or_default();
     if let Some(collisions) = collisions {
         text.extend_from_slice(&collisions.to_le_bytes());
     }
-    let hash = text.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    // No vowels and no digits that look like them, so that no word comes out.
-    hash.to_string().bytes().map(|digit| char::from(LETTERS[usize::from(digit) % LETTERS.len()])).collect()
+    suffix::hash(&text).to_string().bytes().map(|digit| suffix::letter(usize::from(digit))).collect()
 }

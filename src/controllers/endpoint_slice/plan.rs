@@ -12,6 +12,7 @@ use kube::ResourceExt;
 use super::targets::{self, Port};
 use super::{MANAGED_BY, MANAGER, SERVICE_NAME};
 use crate::owners::{controlled_by, is_deleting, name};
+use crate::suffix;
 
 const ENDPOINTS_MAX: usize = 100;
 const HEADLESS: &str = "service.kubernetes.io/headless";
@@ -225,15 +226,10 @@ fn created(
 
 /// Follows from the Service and a number, so that it cannot be made twice.
 fn slice_name(service: &Service, family: &str, ordinal: u32) -> String {
-    const LETTERS: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
     let seed = format!("{}/{family}/{ordinal}", service.metadata.uid.as_deref().unwrap_or_default());
-    let mut hash = seed.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    let mut suffix = String::with_capacity(5);
-    for _ in 0..5 {
-        suffix.push(char::from(LETTERS[hash as usize % LETTERS.len()]));
-        hash /= LETTERS.len() as u32;
-    }
-    format!("{}-{suffix}", name(&service.metadata))
+    let hash = suffix::hash(seed.as_bytes()) as usize;
+    let end: String = (0..5).map(|place| suffix::letter(hash / suffix::LETTERS.pow(place))).collect();
+    format!("{}-{end}", name(&service.metadata))
 }
 
 fn labels(service: &Service) -> BTreeMap<String, String> {

@@ -14,7 +14,7 @@ pub use certificate::{ClientCertificate, PeerCertificate};
 pub use tokens::{StaticTokens, TokenFileError};
 
 /// What came with a request to prove who sent it. Nothing here can be put in by the body or by other headers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// The token of `Authorization: Bearer …`.
     pub bearer: Option<String>,
@@ -37,6 +37,14 @@ pub trait Authenticator: Send + Sync + 'static {
     /// # Errors
     /// [`Rejected`] when the credentials are of this authenticator's form and wrong.
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<UserInfo>, Rejected>;
+}
+
+/// The token stays out of logs.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bearer = self.bearer.as_ref().map(|_| "…");
+        f.debug_struct("Credentials").field("bearer", &bearer).field("certificate", &self.certificate).finish()
+    }
 }
 
 impl Credentials {

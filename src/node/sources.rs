@@ -10,7 +10,7 @@ use kube::Client;
 use crate::machine::{LaunchError, LaunchFailure};
 
 /// What was fetched. `None` is an object that does not exist.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Sources {
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
     pub secrets: BTreeMap<String, Option<Secret>>,

@@ -179,24 +179,9 @@ fn explain(image: &Reference, error: &OciDistributionError) -> PullError {
                     | OciErrorCode::NotFound,
                 ) => not_found(),
                 Some(OciErrorCode::Unauthorized | OciErrorCode::Denied) => unauthorized(),
-                _ => PullError::Registry { image: name, why: chain(error) },
+                _ => PullError::Registry { image: name, why: base::report(error) },
             }
         }
-        _ => PullError::Registry { image: name, why: chain(error) },
+        _ => PullError::Registry { image: name, why: base::report(error) },
     }
-}
-
-/// An error with its causes: HTTP clients hide "connection refused" three levels deep.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -100,9 +100,11 @@ fn demangled(name: &str) -> String {
     let mut rest = rest;
     while let Some(digits) = rest.find(|c: char| !c.is_ascii_digit()).filter(|digits| *digits > 0) {
         let Ok(length) = rest[..digits].parse::<usize>() else { break };
-        let Some(part) = rest.get(digits..digits + length) else { return name.to_owned() };
+        // The guest wrote this number.
+        let Some(end) = digits.checked_add(length) else { return name.to_owned() };
+        let (Some(part), Some(after)) = (rest.get(digits..end), rest.get(end..)) else { return name.to_owned() };
         parts.push(part);
-        rest = &rest[digits + length..];
+        rest = after;
     }
     // The last part of a legacy Rust symbol is a hash.
     if parts.last().is_some_and(|part| part.len() == 17 && part.starts_with('h')) {
@@ -122,6 +124,7 @@ mod tests {
             ("_ZN5chaos4trapE", "chaos::trap"),
             ("run", "run"),
             ("_ZN99short", "_ZN99short"),
+            ("_ZN18446744073709551615x", "_ZN18446744073709551615x"),
         ] {
             assert_eq!(demangled(symbol), name);
         }

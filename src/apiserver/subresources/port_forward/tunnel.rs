@@ -149,6 +149,8 @@ impl Tunnel {
 
     async fn open(&mut self, stream: u32, packed: &[u8]) -> Result<(), TunnelError> {
         while self.connections.try_join_next().is_some() {}
+        // A client need not end what the pod has ended.
+        self.inputs.retain(|_, input| !input.is_closed());
         if self.connections.len() + self.pairs.len() >= MOST_STREAMS {
             return Err(TunnelError::TooMany);
         }

@@ -36,11 +36,18 @@ pub struct Limits {
     pub header_bytes_max: usize,
     /// How many requests may run at once on one HTTP/2 connection.
     pub streams_max: u32,
+    /// How many connections may be open at once; whoever comes on top is hung up on.
+    pub connections_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(60), header_bytes_max: 64 << 10, streams_max: 256 }
+        Self {
+            header_timeout: Duration::from_secs(60),
+            header_bytes_max: 64 << 10,
+            streams_max: 256,
+            connections_max: 10_000,
+        }
     }
 }
 
@@ -62,12 +69,17 @@ impl Ingress {
         grace: Duration,
     ) {
         let (open, cut) = (TaskTracker::new(), Shutdown::new());
+        let connections_max = self.limits.connections_max;
         let serve = {
             let (ingress, open, cut, shutdown) = (Arc::clone(&self), open.clone(), cut.clone(), shutdown.clone());
             move |stream, peer| {
                 let served = Arc::clone(&ingress).connection(stream, peer, shutdown.child_token());
                 let cut = cut.child_token();
+                let is_full = open.len() >= connections_max;
                 open.track_future(async move {
+                    if is_full {
+                        return;
+                    }
                     tokio::select! {
                         biased;
                         () = served => {}

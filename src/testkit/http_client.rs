@@ -23,7 +23,10 @@ pub struct Answer {
 ///
 /// # Errors
 /// Whatever the connection failed with.
-pub async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, Box<dyn std::error::Error>> {
+pub async fn exchange(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, Box<dyn std::error::Error>> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let exchange = async {
@@ -49,5 +52,33 @@ pub async fn get(address: SocketAddr, host: &str, path: &str) -> Answer {
     match exchange(address, request).await {
         Ok(answer) => answer,
         Err(error) => Answer { status: StatusCode::IM_A_TEAPOT, headers: HeaderMap::new(), text: error.to_string() },
+    }
+}
+
+/// A connection that speaks HTTP/2 from its first byte, as a client that knows the server does.
+pub struct Http2 {
+    sender: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    _connection: tokio::task::JoinSet<()>,
+}
+
+impl Http2 {
+    /// Opens it.
+    pub async fn over(stream: TcpStream) -> Self {
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let opened = hyper::client::conn::http2::handshake(executor, TokioIo::new(stream)).await;
+        let (sender, connection) = opened.expect("the server speaks HTTP/2");
+        let mut task = tokio::task::JoinSet::new();
+        task.spawn(async move {
+            let _ = connection.await;
+        });
+        Self { sender, _connection: task }
+    }
+
+    /// Sends a request beside those that are under way.
+    pub fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = hyper::Result<http::Response<hyper::body::Incoming>>> + use<> {
+        self.sender.send_request(request)
     }
 }

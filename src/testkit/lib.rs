@@ -20,7 +20,7 @@ use client::Client;
 use cluster::{Cluster, Config};
 
 pub use condition::eventually;
-pub use http_client::{Answer, exchange, get};
+pub use http_client::{Answer, Http2, exchange, get};
 
 /// A cluster that runs.
 pub struct TestCluster {

@@ -137,23 +137,25 @@ async fn every_kind_is_created_changed_watched_and_deleted() {
             json!({ "spec": { "controller": "example.com/c" } }),
         ),
     ];
-    for (path, kind, version, mut object) in rows {
+    // Each watch is ended by the server after a second: all at once.
+    let cluster_ref = &cluster;
+    let lives = rows.into_iter().map(async |(path, kind, version, mut object)| {
         object["apiVersion"] = json!(version);
         object["kind"] = json!(kind);
         object["metadata"] = meta(kind);
-        let made = post(&cluster, path, &object).await;
+        let made = post(cluster_ref, path, &object).await;
         assert!(
             made["metadata"]["uid"].is_string() && made["metadata"]["creationTimestamp"].is_string(),
             "{kind}: {made}"
         );
         let one = format!("{path}/{}", made["metadata"]["name"].as_str().unwrap());
         let patch = json!({ "metadata": { "labels": { "a": "b" } } }).to_string();
-        let (status, changed) = raw(&cluster, Method::PATCH, &one, MERGE, patch).await;
+        let (status, changed) = raw(cluster_ref, Method::PATCH, &one, MERGE, patch).await;
         assert_eq!(status, StatusCode::OK, "{kind}: {changed}");
-        let found = get(&cluster, &format!("{path}?labelSelector=a%3Db")).await;
+        let found = get(cluster_ref, &format!("{path}?labelSelector=a%3Db")).await;
         assert_eq!(found["kind"], format!("{kind}List"));
         assert_eq!(found["items"].as_array().unwrap().len(), 1, "{kind}");
-        let (status, again) = raw(&cluster, Method::PUT, &one, JSON, changed.to_string()).await;
+        let (status, again) = raw(cluster_ref, Method::PUT, &one, JSON, changed.to_string()).await;
         assert_eq!(
             (status, &again["metadata"]["resourceVersion"]),
             (StatusCode::OK, &changed["metadata"]["resourceVersion"]),
@@ -161,14 +163,15 @@ async fn every_kind_is_created_changed_watched_and_deleted() {
         );
         let from = made["metadata"]["resourceVersion"].as_str().unwrap();
         let (status, events) =
-            raw(&cluster, Method::GET, &format!("{path}?watch=true&resourceVersion={from}&timeoutSeconds=1"), JSON, "")
+            raw(cluster_ref, Method::GET, &format!("{path}?watch=true&resourceVersion={from}&timeoutSeconds=1"), JSON, "")
                 .await;
         assert_eq!(status, StatusCode::OK);
         assert!(events.to_string().contains("MODIFIED"), "{kind}: {events}");
         let options = json!({ "gracePeriodSeconds": 0 }).to_string();
-        let (status, gone) = raw(&cluster, Method::DELETE, &one, JSON, options).await;
+        let (status, gone) = raw(cluster_ref, Method::DELETE, &one, JSON, options).await;
         assert!(status == StatusCode::OK || status == StatusCode::ACCEPTED, "{kind}: {gone}");
-    }
+    });
+    futures::future::join_all(lives).await;
     cluster.stop().await;
 }
 

@@ -213,3 +213,60 @@ async fn what_needs_no_server_needs_none() {
         assert!(help.contains(option), "{option} in {help}");
     }
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_control_c_stops_at_once() {
+    let data = folder();
+    let up = Up::start(data.path(), &["--load", "workloads/prebuilt/batch.wasm"]).await;
+    let manifest = data.path().join("sleeper.yaml");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: { name: sleeper }\nspec:\n  containers:\n    - { name: main, image: \
+               coracle.local/batch, imagePullPolicy: IfNotPresent, args: [sleep, \"3600\"] }\n";
+    std::fs::write(&manifest, pod).unwrap();
+    up.told(&format!("apply -f {}", manifest.display())).await;
+    eventually("it sleeps", async || up.told("get pod sleeper").await.contains("Running").then_some(())).await;
+    up.signal().await;
+    // The first asks pods to end, and readiness goes before they do; the second does not wait for a command's grace.
+    let started = std::time::Instant::now();
+    let (code, _) = up.interrupt().await;
+    assert!(code == Some(130) || started.elapsed() < std::time::Duration::from_secs(20), "{code:?}");
+    let up = Up::start(data.path(), &["--roles", "api"]).await;
+    assert!(up.told("get pod sleeper").await.contains("sleeper"));
+    up.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_up_are_heeded() {
+    let data = folder();
+    let kubeconfig = data.path().join("elsewhere/admin.conf");
+    let more = [
+        "--node-name",
+        "boat",
+        "--node-capacity",
+        "cpu=3,memory=1Gi,pods=5",
+        "--tls-san",
+        "coracle.example",
+        "--kubeconfig",
+        kubeconfig.to_str().unwrap(),
+        "--load",
+        "workloads/prebuilt/hello.wasm",
+    ];
+    let up = Up::start(data.path(), &more).await;
+    assert_eq!(up.kubeconfig(), kubeconfig);
+    let node: serde_json::Value = serde_json::from_str(&up.told("get node boat -o json").await).unwrap();
+    let capacity = &node["status"]["capacity"];
+    assert_eq!((&capacity["cpu"], &capacity["memory"], &capacity["pods"]), (&"3".into(), &"1Gi".into(), &"5".into()));
+    assert_eq!(node["metadata"]["labels"]["kubernetes.io/arch"], "wasm32");
+    let images = up.told("images").await;
+    assert!(images.contains("coracle.local/hello"), "{images}");
+    // The certificate is for that name too.
+    let text = std::fs::read_to_string(&kubeconfig).unwrap();
+    let named = data.path().join("named.conf");
+    std::fs::write(&named, text.replacen("certificate-authority-data", "tls-server-name: coracle.example\n    certificate-authority-data", 1)).unwrap();
+    told(&["get", "nodes", "--kubeconfig", named.to_str().unwrap()]).await;
+    let wrong = text.replacen("certificate-authority-data", "tls-server-name: other.example\n    certificate-authority-data", 1);
+    std::fs::write(&named, wrong).unwrap();
+    let (_, error) = refused(&["get", "nodes", "--kubeconfig", named.to_str().unwrap()]).await;
+    assert!(error.contains("certificate"), "{error}");
+    up.end().await;
+}

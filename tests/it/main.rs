@@ -1,12 +1,14 @@
 //! One binary for everything that is tested from outside the rooms: the API, the command line, components that run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod api;
 mod bad_input;
 mod bad_pods;
 mod command_line;
 mod crash;
+mod full_disk;
+mod guests;
 mod kubectl;
 mod limits;
 mod microservices;
@@ -14,6 +16,7 @@ mod pods;
 mod process;
 mod roles;
 mod rollout;
+mod routes;
 mod support;
 mod verbs;
 mod watching;

@@ -69,9 +69,14 @@ impl Up {
 
     /// Starts it with these arguments and waits for its table, or for its end.
     pub async fn started(arguments: &[&str]) -> Result<Self, (Option<i32>, String)> {
+        Self::of(coracle(arguments)).await
+    }
+
+    /// The same of a command that somebody else put together.
+    pub async fn of(mut command: Command) -> Result<Self, (Option<i32>, String)> {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
-        let child = coracle(arguments).stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap();
+        let child = command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err")).spawn().unwrap();
         let mut up = Self { child, folder, kubeconfig: PathBuf::new() };
         let ended = eventually("coracle up prints its table, or ends", async || {
             if let Some(status) = up.child.try_wait().unwrap() {
@@ -150,12 +155,17 @@ impl Up {
         self.child.kill().await.unwrap();
     }
 
+    /// As Ctrl-C.
+    #[cfg(unix)]
+    pub async fn signal(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.pid().to_string()]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
     /// As Ctrl-C, and waits until it has ended: its exit code and standard error.
     #[cfg(unix)]
     pub async fn interrupt(mut self) -> (Option<i32>, String) {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status().await.unwrap();
-        assert!(sent.success());
+        self.signal().await;
         let status = tokio::time::timeout(END, self.child.wait()).await.expect("it ends after Ctrl-C").unwrap();
         (status.code(), self.errors())
     }

@@ -17,6 +17,8 @@ use crate::terminal;
 pub async fn run(args: PortForwardArgs) -> anyhow::Result<()> {
     let connection = Connection::open(&args.connection).await?;
     let pod = pod_of(&connection, &args.target).await?;
+    // A name that is wrong is said now, not at the first connection.
+    connection.json(Call::get(format!("/api/v1/namespaces/{}/pods/{pod}", connection.namespace))).await?;
     let mut listeners = Vec::new();
     for ports in &args.ports {
         let (local, remote) = parse(ports)?;
@@ -81,8 +83,17 @@ async fn accept(listener: TcpListener, pods: Api<Pod>, pod: String, remote: u16)
 async fn forward(mut local: TcpStream, pods: Api<Pod>, pod: &str, remote: u16) -> anyhow::Result<()> {
     let mut forwarder = pods.portforward(pod, &[remote]).await.context("the server refused the connection")?;
     let mut stream = forwarder.take_stream(remote).context("the server opened no stream")?;
+    let refusal = forwarder.take_error(remote);
     // An end without a farewell on either side is how many clients end a connection.
     let _ = tokio::io::copy_bidirectional(&mut local, &mut stream).await;
     drop(stream);
-    forwarder.join().await.context("the connection failed")
+    // What the pod's side has to say comes on a channel of its own; how the transport ends says nothing more.
+    let ended = forwarder.join();
+    match refusal {
+        Some(refusal) => tokio::select! {
+            Some(why) = refusal => bail!("port {remote} of pod {pod}: {why}"),
+            _ = ended => Ok(()),
+        },
+        None => Ok(()),
+    }
 }

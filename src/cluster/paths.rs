@@ -35,10 +35,11 @@ impl Paths {
     pub fn kubeconfig(&self) -> PathBuf {
         self.data.join("kubeconfig")
     }
-    /// Compiled components, in the user's cache folder.
-    pub fn artifacts() -> PathBuf {
+    /// Compiled components, in the user's cache folder. A user without one gets a cache of this cluster alone: what is
+    /// loaded as native code does not lie where others can put files.
+    pub fn artifacts(&self) -> PathBuf {
         directories::ProjectDirs::from("dev", "coracle", "coracle")
-            .map_or_else(|| std::env::temp_dir().join("coracle-cache"), |folders| folders.cache_dir().to_owned())
+            .map_or_else(|| self.data.join("cache"), |folders| folders.cache_dir().to_owned())
             .join("artifacts")
     }
 }

@@ -133,7 +133,7 @@ async fn start_ingress(
 async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<Node, StartError> {
     let Parts { config, paths, upstream, images, network, metrics } = parts;
     let capacity = capacity::parse(&config.node_capacity)?;
-    let folder = config.artifacts.clone().unwrap_or_else(Paths::artifacts);
+    let folder = config.artifacts.clone().unwrap_or_else(|| paths.artifacts());
     let artifacts = Artifacts::open(&folder)?;
     let runtime = Runtime::new(runtime::Config::new(tokio::runtime::Handle::current(), metrics));
     let sandbox = WasmSandbox::new(runtime, artifacts, network.clone(), tasks.clone());

@@ -60,7 +60,7 @@ fn is_bare(host: &str) -> bool {
 }
 
 /// What a server would find in the request's head.
-fn with_host(mut request: HttpRequest) -> HttpRequest {
+pub fn with_host(mut request: HttpRequest) -> HttpRequest {
     if !request.headers().contains_key(HOST)
         && let Some(host) = request.uri().authority().and_then(|authority| authority.as_str().parse().ok())
     {

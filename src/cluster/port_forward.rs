@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use http::header::HOST;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -11,6 +10,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use network::{Body, BodyError, Connection, PodNetwork};
 use tokio::io::DuplexStream;
+
+use crate::outbound::with_host;
 
 /// Bytes under way in each direction.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -35,12 +36,8 @@ async fn answer(
     address: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, std::convert::Infallible> {
-    let mut request = request.map(|body| Body::new(body.map_err(|error| BodyError::Other(error.to_string()))));
-    if !request.headers().contains_key(HOST)
-        && let Some(host) = request.uri().authority().and_then(|authority| authority.as_str().parse().ok())
-    {
-        request.headers_mut().insert(HOST, host);
-    }
+    let request = request.map(|body| Body::new(body.map_err(|error| BodyError::Other(error.to_string()))));
+    let request = with_host(request);
     Ok(network.call(address, request, Connection::default()).await.unwrap_or_else(|error| {
         let mut response = Response::new(network::body::full(format!("{error}\n")));
         *response.status_mut() = if error.status().is_success() { StatusCode::BAD_GATEWAY } else { error.status() };

@@ -24,9 +24,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::context::Context;
 use crate::launch::{Launch, Order, about, launch};
-use crate::machine::{Addresses, Effect, Input, LaunchError, Moment, PodMachine, ProbeKind, Role};
+use crate::machine::{Addresses, Effect, Input, LaunchError, LaunchFailure, Moment, PodMachine, ProbeKind, Role};
 use crate::probing;
 use crate::sandbox::Container;
+
+#[cfg(test)]
+mod tests;
 
 /// A pod that only begins is told of after this, unless something better can be told before.
 const GATHER: Duration = Duration::from_millis(30);
@@ -95,7 +98,7 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
                 }
                 if now.gone {
                     task.stop_all(Duration::ZERO).await;
-                    task.clean_up();
+                    task.clean_up().await;
                     return;
                 }
                 if changed.is_err() {
@@ -139,7 +142,8 @@ impl PodTask {
 
     fn observe_images(&mut self) {
         for container in 0..self.machine.plan().containers.len() {
-            let image = self.spec_of(container).and_then(|spec| spec.image).unwrap_or_default();
+            let Some(spec) = self.spec_of(container) else { continue };
+            let image = spec.image.unwrap_or_default();
             if self.machine.plan().containers[container].image != image {
                 self.step(Input::Reimaged { container, image });
             }
@@ -230,19 +234,19 @@ impl PodTask {
     }
 
     fn begin_launch(&mut self, index: usize, attempt: u32) {
-        let address = match self.address() {
-            Ok(address) => address,
-            Err(error) => {
-                let error = LaunchError {
-                    reason: "ContainerCreating",
-                    message: format!("Failed to create pod sandbox: {error}"),
-                    class: crate::machine::LaunchFailure::Volume,
-                };
+        let found = match (self.address(), self.spec_of(index)) {
+            (Ok(address), Some(container)) => Ok((address, container)),
+            (Err(error), _) => Err(format!("Failed to create pod sandbox: {error}")),
+            (_, None) => Err("the container is no longer in the spec".to_owned()),
+        };
+        let (address, container) = match found {
+            Ok(found) => found,
+            Err(message) => {
+                let error = LaunchError { reason: "ContainerCreating", message, class: LaunchFailure::Volume };
                 self.jobs.push(futures::future::ready(Done::Launch(index, attempt, Box::new(Err(error)))).boxed());
                 return;
             }
         };
-        let Some(container) = self.spec_of(index) else { return };
         let role = self.machine.plan().containers[index].role;
         let (pod, cancel) = (self.pod.clone(), self.cancel.clone());
         let order = Order { pod, container, role, attempt, address: address.ip(), cancel };
@@ -359,14 +363,15 @@ impl PodTask {
         }
     }
 
-    fn clean_up(&self) {
+    async fn clean_up(self) {
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default().to_owned();
         let (logs, volumes) = (self.context.logs.clone(), self.context.volumes.join(self.uid()));
         let (name, uid) = (self.name(), self.uid().to_owned());
-        tokio::task::spawn_blocking(move || {
+        let cleaning = tokio::task::spawn_blocking(move || {
             logs.remove(&namespace, &name, &uid);
             let _ = std::fs::remove_dir_all(volumes);
         });
+        let _ = cleaning.await;
     }
 }
 

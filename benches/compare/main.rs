@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     println!("{}\n", machine::facts());
-    let chosen =
+    let mut chosen =
         SECTIONS.iter().filter(|(name, _)| arguments.is_empty() || arguments.iter().any(|asked| asked == name));
     report(chosen.try_for_each(|(_, run)| run()))
 }

@@ -162,9 +162,14 @@ async fn every_kind_is_created_changed_watched_and_deleted() {
             "{kind}"
         );
         let from = made["metadata"]["resourceVersion"].as_str().unwrap();
-        let (status, events) =
-            raw(cluster_ref, Method::GET, &format!("{path}?watch=true&resourceVersion={from}&timeoutSeconds=1"), JSON, "")
-                .await;
+        let (status, events) = raw(
+            cluster_ref,
+            Method::GET,
+            &format!("{path}?watch=true&resourceVersion={from}&timeoutSeconds=1"),
+            JSON,
+            "",
+        )
+        .await;
         assert_eq!(status, StatusCode::OK);
         assert!(events.to_string().contains("MODIFIED"), "{kind}: {events}");
         let options = json!({ "gracePeriodSeconds": 0 }).to_string();

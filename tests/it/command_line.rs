@@ -262,9 +262,21 @@ async fn options_of_up_are_heeded() {
     // The certificate is for that name too.
     let text = std::fs::read_to_string(&kubeconfig).unwrap();
     let named = data.path().join("named.conf");
-    std::fs::write(&named, text.replacen("certificate-authority-data", "tls-server-name: coracle.example\n    certificate-authority-data", 1)).unwrap();
+    std::fs::write(
+        &named,
+        text.replacen(
+            "certificate-authority-data",
+            "tls-server-name: coracle.example\n    certificate-authority-data",
+            1,
+        ),
+    )
+    .unwrap();
     told(&["get", "nodes", "--kubeconfig", named.to_str().unwrap()]).await;
-    let wrong = text.replacen("certificate-authority-data", "tls-server-name: other.example\n    certificate-authority-data", 1);
+    let wrong = text.replacen(
+        "certificate-authority-data",
+        "tls-server-name: other.example\n    certificate-authority-data",
+        1,
+    );
     std::fs::write(&named, wrong).unwrap();
     let (_, error) = refused(&["get", "nodes", "--kubeconfig", named.to_str().unwrap()]).await;
     assert!(error.contains("certificate"), "{error}");

@@ -21,7 +21,15 @@ async fn writes_are_refused_and_pods_go_on() {
     // A limit on the size of files stands for the disk: a program that ignores the signal gets an error instead.
     let mut command = tokio::process::Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {BLOCKS}; exec \"$@\"");
-    command.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_coracle"), "up", "--data-dir", data.path().to_str().unwrap()]);
+    command.args([
+        "-c",
+        &script,
+        "sh",
+        env!("CARGO_BIN_EXE_coracle"),
+        "up",
+        "--data-dir",
+        data.path().to_str().unwrap(),
+    ]);
     command.args(FREE_PORTS).args(["--load", "workloads/prebuilt/hello.wasm", "manifests/hello.yaml"]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let up = Up::of(command).await.unwrap();

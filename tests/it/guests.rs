@@ -42,13 +42,19 @@ async fn core_modules_run_and_their_exit_codes_count() {
     for (name, code, phase) in [("fine", 0, "Succeeded"), ("failing", 5, "Failed")] {
         run(&cluster, name, module("hello from a core module", code)).await;
         let ended = pod_until(&cluster, name, phase, |pod| {
-            (pod.pointer("/status/phase")? == phase).then(|| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone())
+            (pod.pointer("/status/phase")? == phase)
+                .then(|| pod["status"]["containerStatuses"][0]["state"]["terminated"].clone())
         })
         .await;
         assert_eq!(ended["exitCode"], code, "{ended}");
         let call = Call::get(format!("/api/v1/namespaces/default/pods/{name}/log")).accept("*/*");
         let log = connection(&cluster).send(call).await.unwrap();
-        assert_eq!(&log.body[..], b"hello from a core module\n".as_slice(), "{log:?}", log = String::from_utf8_lossy(&log.body));
+        assert_eq!(
+            &log.body[..],
+            b"hello from a core module\n".as_slice(),
+            "{log:?}",
+            log = String::from_utf8_lossy(&log.body)
+        );
     }
     cluster.stop().await;
 }
@@ -68,11 +74,14 @@ async fn the_outside_is_reached_only_where_the_pod_says_so() {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
         }
     });
-    let env = format!("          env: [{{ name: UPSTREAMS, value: \"http://{address}/,http://hello/,http://nobody/\" }}]");
+    let env =
+        format!("          env: [{{ name: UPSTREAMS, value: \"http://{address}/,http://hello/,http://nobody/\" }}]");
     apply_text(&cluster, &service_of("hello", "hello", "")).await.unwrap();
     apply_text(&cluster, &service_of("shut", "gateway", &env)).await.unwrap();
-    let open = service_of("open", "gateway", &env)
-        .replace("labels: { app: open } }\n    spec", "labels: { app: open }, annotations: { coracle.dev/egress: \"true\" } }\n    spec");
+    let open = service_of("open", "gateway", &env).replace(
+        "labels: { app: open } }\n    spec",
+        "labels: { app: open }, annotations: { coracle.dev/egress: \"true\" } }\n    spec",
+    );
     apply_text(&cluster, &open).await.unwrap();
     let page = async |host: &str| {
         eventually("the Service answers", async || {

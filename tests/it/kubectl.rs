@@ -26,7 +26,12 @@ struct Kubectl {
 impl Kubectl {
     fn of(cluster: &TestCluster) -> Option<Self> {
         let kubeconfig = cluster.cluster().kubeconfig().unwrap().to_owned();
-        Some(Self { program: tool("kubectl")?, kubeconfig, home: tempfile::tempdir().unwrap(), started: Instant::now() })
+        Some(Self {
+            program: tool("kubectl")?,
+            kubeconfig,
+            home: tempfile::tempdir().unwrap(),
+            started: Instant::now(),
+        })
     }
 
     /// A line as a shell would take it apart, with quotes.

@@ -11,7 +11,8 @@ use crate::support::{apply_text, serves, with_samples};
 
 /// A Deployment that says who it is, with a Service.
 fn speaker(name: &str) -> String {
-    let text = crate::support::service_of(name, "hello", &format!("          env: [{{ name: GREETING, value: {name} }}]"));
+    let text =
+        crate::support::service_of(name, "hello", &format!("          env: [{{ name: GREETING, value: {name} }}]"));
     text.split("---\napiVersion: networking").next().unwrap().to_owned()
 }
 
@@ -77,7 +78,8 @@ async fn hosts_and_paths_choose_the_backend() {
         "ingressClassName": "somebody-else", "rules": ingress["spec"]["rules"],
     } });
     apply_text(&cluster, &foreign.to_string()).await.unwrap();
-    eventually("its routes are gone", async || (says(&cluster, "a.localhost", "/").await == "rest").then_some(())).await;
+    eventually("its routes are gone", async || (says(&cluster, "a.localhost", "/").await == "rest").then_some(()))
+        .await;
     cluster.stop().await;
 }
 
@@ -98,7 +100,7 @@ async fn one_connection_carries_many_requests_in_both_versions() {
     let stream = TcpStream::connect(cluster.ingress()).await.unwrap();
     let mut client = testkit::Http2::over(stream).await;
     let answers = futures::future::join_all((0..20).map(|_| {
-        let request = Request::get(format!("http://web.localhost/")).body(Full::default()).unwrap();
+        let request = Request::get("http://web.localhost/").body(Full::default()).unwrap();
         client.send(request)
     }))
     .await;

@@ -15,15 +15,17 @@ use std::time::{Duration, Instant};
 use base::backoff::Backoff;
 use jiff::Timestamp;
 
-use crate::sandbox::{Exit, ExitReason};
+use crate::sandbox::Exit;
 
 mod adopt;
+mod container;
 mod plan;
 mod probe;
 mod status;
 #[cfg(test)]
 mod tests;
 
+use container::{Container, State, Termination, terminated};
 pub(crate) use plan::{ContainerPlan, PodPlan, Restart, Role};
 pub(crate) use probe::{Outcome, ProbeKind, Probes};
 use probe::{Trackers, Verdict};
@@ -125,49 +127,6 @@ pub(crate) enum Effect {
     },
     /// All has ended and the object can go.
     Finish,
-}
-
-/// How a run of a container ended.
-#[derive(Clone, Debug, PartialEq)]
-struct Termination {
-    code: i32,
-    reason: String,
-    message: Option<String>,
-    started: Option<Timestamp>,
-    finished: Option<Timestamp>,
-    container_id: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-enum State {
-    Waiting { reason: String, message: Option<String> },
-    Running { started: Timestamp },
-    Terminated(Termination),
-}
-
-#[derive(Debug)]
-struct Container {
-    state: State,
-    last: Option<Termination>,
-    /// How often it was started before the present run: `restartCount`.
-    attempt: u32,
-    has_run: bool,
-    image: Option<String>,
-    image_id: Option<String>,
-    container_id: Option<String>,
-    /// When to launch (again), if the state wants that.
-    retry_at: Option<Instant>,
-    /// How long to wait after the next crash; none after the first.
-    crashes: Option<Backoff>,
-    launches: Backoff,
-    /// When `ErrImagePull` turns into `ImagePullBackOff`.
-    pull_shown_until: Option<Instant>,
-    stopping: bool,
-    /// It is being stopped because a probe says so: its exit is a failure.
-    unhealthy: bool,
-    /// It is started again whatever the policy says, since its image changed.
-    reimaged: bool,
-    trackers: Trackers,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -512,86 +471,6 @@ impl PodMachine {
             }
         }
     }
-}
-
-impl Container {
-    fn waiting(reason: &str) -> Self {
-        Self {
-            state: State::Waiting { reason: reason.to_owned(), message: None },
-            last: None,
-            attempt: 0,
-            has_run: false,
-            image: None,
-            image_id: None,
-            container_id: None,
-            retry_at: None,
-            crashes: None,
-            launches: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
-            pull_shown_until: None,
-            stopping: false,
-            unhealthy: false,
-            reimaged: false,
-            trackers: Trackers::default(),
-        }
-    }
-
-    fn is_running(&self) -> bool {
-        matches!(self.state, State::Running { .. })
-    }
-
-    fn is_started(&self) -> bool {
-        self.is_running() && self.trackers.started()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.is_running() && self.trackers.ready()
-    }
-
-    fn is_initialized(&self, plan: &ContainerPlan) -> bool {
-        match &self.state {
-            State::Terminated(termination) => plan.role == Role::Init && termination.code == 0,
-            State::Running { .. } => plan.role == Role::Sidecar && self.is_started(),
-            State::Waiting { .. } => false,
-        }
-    }
-
-    fn show_pull_backoff(&mut self, index: usize, image: &str, now: Moment, effects: &mut Vec<Effect>) {
-        if self.pull_shown_until.is_none_or(|until| until > now.at) {
-            return;
-        }
-        self.pull_shown_until = None;
-        if let State::Waiting { reason, message } = &mut self.state {
-            let told = format!("Back-off pulling image {image:?}");
-            *message = Some(format!("{told}: {reason}: {}", message.as_deref().unwrap_or_default()));
-            *reason = "ImagePullBackOff".to_owned();
-            effects.push(event(index, false, "BackOff", told));
-        }
-    }
-}
-
-fn terminated(exit: Exit, started: Timestamp, container_id: Option<String>, unhealthy: bool) -> Termination {
-    let (code, reason) = match (exit.code, exit.reason) {
-        // Stopped by a failed probe, so that it counts as a failure however politely it went.
-        (0, ExitReason::Completed) if unhealthy => (137, ExitReason::Error),
-        given => given,
-    };
-    Termination {
-        code,
-        reason: reason.as_str().to_owned(),
-        message: Some(cut(exit.message)).filter(|message| !message.is_empty()),
-        started: Some(started),
-        finished: Some(Timestamp::try_from(exit.finished).unwrap_or_else(|_| Timestamp::now())),
-        container_id,
-    }
-}
-
-/// Messages in a status are short; back-traces can be long.
-fn cut(mut message: String) -> String {
-    if message.len() > MESSAGE_BYTES_MAX {
-        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
-        message.truncate(end);
-    }
-    message
 }
 
 fn event(container: usize, warning: bool, reason: &'static str, message: String) -> Effect {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::sandbox::ExitReason;
 
 /// A pod with its machine and a clock that is moved by hand.
 struct Story {

@@ -1,0 +1,133 @@
+//! One container of a pod: what state it is in, and what that means.
+
+use std::time::Instant;
+
+use base::backoff::Backoff;
+use jiff::Timestamp;
+
+use super::probe::Trackers;
+use super::{BACKOFF_FIRST, BACKOFF_MAX, ContainerPlan, Effect, MESSAGE_BYTES_MAX, Moment, Role, event};
+use crate::sandbox::{Exit, ExitReason};
+
+/// How a run of a container ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Termination {
+    pub code: i32,
+    pub reason: String,
+    pub message: Option<String>,
+    pub started: Option<Timestamp>,
+    pub finished: Option<Timestamp>,
+    pub container_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    Waiting { reason: String, message: Option<String> },
+    Running { started: Timestamp },
+    Terminated(Termination),
+}
+
+#[derive(Debug)]
+pub(super) struct Container {
+    pub state: State,
+    pub last: Option<Termination>,
+    /// How often it was started before the present run: `restartCount`.
+    pub attempt: u32,
+    pub has_run: bool,
+    pub image: Option<String>,
+    pub image_id: Option<String>,
+    pub container_id: Option<String>,
+    /// When to launch (again), if the state wants that.
+    pub retry_at: Option<Instant>,
+    /// How long to wait after the next crash; none after the first.
+    pub crashes: Option<Backoff>,
+    pub launches: Backoff,
+    /// When `ErrImagePull` turns into `ImagePullBackOff`.
+    pub pull_shown_until: Option<Instant>,
+    pub stopping: bool,
+    /// It is being stopped because a probe says so: its exit is a failure.
+    pub unhealthy: bool,
+    /// It is started again whatever the policy says, since its image changed.
+    pub reimaged: bool,
+    pub trackers: Trackers,
+}
+
+impl Container {
+    pub fn waiting(reason: &str) -> Self {
+        Self {
+            state: State::Waiting { reason: reason.to_owned(), message: None },
+            last: None,
+            attempt: 0,
+            has_run: false,
+            image: None,
+            image_id: None,
+            container_id: None,
+            retry_at: None,
+            crashes: None,
+            launches: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
+            pull_shown_until: None,
+            stopping: false,
+            unhealthy: false,
+            reimaged: false,
+            trackers: Trackers::default(),
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
+    pub fn is_started(&self) -> bool {
+        self.is_running() && self.trackers.started()
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.is_running() && self.trackers.ready()
+    }
+
+    pub fn is_initialized(&self, plan: &ContainerPlan) -> bool {
+        match &self.state {
+            State::Terminated(termination) => plan.role == Role::Init && termination.code == 0,
+            State::Running { .. } => plan.role == Role::Sidecar && self.is_started(),
+            State::Waiting { .. } => false,
+        }
+    }
+
+    pub fn show_pull_backoff(&mut self, index: usize, image: &str, now: Moment, effects: &mut Vec<Effect>) {
+        if self.pull_shown_until.is_none_or(|until| until > now.at) {
+            return;
+        }
+        self.pull_shown_until = None;
+        if let State::Waiting { reason, message } = &mut self.state {
+            let told = format!("Back-off pulling image {image:?}");
+            *message = Some(format!("{told}: {reason}: {}", message.as_deref().unwrap_or_default()));
+            *reason = "ImagePullBackOff".to_owned();
+            effects.push(event(index, false, "BackOff", told));
+        }
+    }
+}
+
+pub(super) fn terminated(exit: Exit, started: Timestamp, container_id: Option<String>, unhealthy: bool) -> Termination {
+    let (code, reason) = match (exit.code, exit.reason) {
+        // Stopped by a failed probe, so that it counts as a failure however politely it went.
+        (0, ExitReason::Completed) if unhealthy => (137, ExitReason::Error),
+        given => given,
+    };
+    Termination {
+        code,
+        reason: reason.as_str().to_owned(),
+        message: Some(cut(exit.message)).filter(|message| !message.is_empty()),
+        started: Some(started),
+        finished: Some(Timestamp::try_from(exit.finished).unwrap_or_else(|_| Timestamp::now())),
+        container_id,
+    }
+}
+
+/// Messages in a status are short; back-traces can be long.
+fn cut(mut message: String) -> String {
+    if message.len() > MESSAGE_BYTES_MAX {
+        let end = (0..=MESSAGE_BYTES_MAX).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
+        message.truncate(end);
+    }
+    message
+}

@@ -10,11 +10,22 @@ use cli::{Cli, Command, RestoreArgs, terminal};
 fn main() -> ExitCode {
     // One TLS provider for everything in this process; a second call would only find it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    quiet_checks();
     match Cli::parse().command {
         Command::Up(args) => up::run(*args),
         Command::Restore(args) => report(restore(&args)),
         command => report(request(command)),
     }
+}
+
+/// A damaged store says so in one sentence; what the check stumbled over is no news on top of it.
+fn quiet_checks() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(cluster::CHECK_THREAD) {
+            print(panic);
+        }
+    }));
 }
 
 /// A verb that talks to a server needs one thread.

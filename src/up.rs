@@ -68,6 +68,8 @@ fn config(args: &UpArgs) -> anyhow::Result<Config> {
         bail!("there is no {}", missing.map(|path| path.display().to_string()).unwrap_or_default());
     }
     let data_dir = (!args.ephemeral).then(|| args.data_dir.clone().unwrap_or_else(cli::args::default_data_dir));
+    // What is printed is pasted in another terminal, which may be in another folder.
+    let data_dir = data_dir.map(std::path::absolute).transpose()?;
     Ok(Config {
         roles,
         data_dir,

@@ -19,7 +19,10 @@ pub struct FilterError {
 /// # Errors
 /// When the filter does not parse. A second call changes nothing.
 pub fn start(filter: &str) -> Result<(), FilterError> {
-    let parsed = EnvFilter::try_new(filter).map_err(|source| FilterError { filter: filter.to_owned(), source })?;
+    // The client logs each refused connection once more, although whoever asked is told: a server that is away would fill
+    // the log of every process that waits for it.
+    let whole = format!("kube_client::client::builder=off,{filter}");
+    let parsed = EnvFilter::try_new(whole).map_err(|source| FilterError { filter: filter.to_owned(), source })?;
     let started = tracing_subscriber::fmt()
         .with_env_filter(parsed)
         .with_ansi(std::io::stderr().is_terminal())

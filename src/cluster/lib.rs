@@ -36,3 +36,4 @@ pub use paths::Paths;
 pub use restore::{RestoreError, restore};
 pub use roles::{Role, RoleError, Roles};
 pub use running::{Cluster, StartError};
+pub use store::CHECK_THREAD;

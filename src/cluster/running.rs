@@ -143,7 +143,7 @@ impl Cluster {
         let upstream = upstream(&config, control.as_ref()).await?;
         let server_url = match &control {
             Some(control) => kubeconfig::server_url(control.address),
-            None => config.server_kubeconfig.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+            None => config.server_kubeconfig.as_deref().map(joined_server).unwrap_or_default(),
         };
         if let Some(control) = &control {
             serve_kubernetes(control, &network, api_address.ip(), tasks);
@@ -177,7 +177,7 @@ impl Cluster {
         self.upstream.client(identity::bootstrap())
     }
 
-    /// `https://127.0.0.1:6443`, or the kubeconfig of the server that was joined.
+    /// `https://127.0.0.1:6443`, here or of the server that was joined.
     pub fn server_url(&self) -> String {
         self.server_url.clone()
     }
@@ -238,6 +238,17 @@ async fn upstream(config: &Config, control: Option<&Control>) -> Result<Upstream
         (None, Some(path)) => Ok(Upstream::There(client::from_kubeconfig(Some(path), None).await?)),
         (None, None) => Err(StartError::NoServer),
     }
+}
+
+/// The server that a kubeconfig names; its path when it says so in a way of its own.
+fn joined_server(path: &Path) -> String {
+    let found = kube::config::Kubeconfig::read_from(path).ok().and_then(|kubeconfig| {
+        let current = kubeconfig.current_context?;
+        let context = kubeconfig.contexts.into_iter().find(|context| context.name == current)?.context?;
+        let cluster = kubeconfig.clusters.into_iter().find(|cluster| cluster.name == context.cluster)?;
+        cluster.cluster?.server
+    });
+    found.unwrap_or_else(|| path.display().to_string())
 }
 
 /// Lets pods reach the API through the `kubernetes` Service.

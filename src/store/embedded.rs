@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 pub use copies::{RestoreError, Restored, restore};
+pub use medium::CHECK_THREAD;
 use medium::{FileMedium, Medium};
 
 use crate::contract::{CommitError, EventStream, ListError, OpenError, Page, Revision, Store, Txn};

@@ -16,5 +16,5 @@ mod memory;
 pub use contract::{
     Check, CommitError, Entry, Event, EventStream, ListError, OpenError, Page, Revision, SharedStore, Store, Txn,
 };
-pub use embedded::{Embedded, RestoreError, Restored, restore};
+pub use embedded::{CHECK_THREAD, Embedded, RestoreError, Restored, restore};
 pub use memory::Memory;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
@@ -81,6 +80,9 @@ impl Medium for FileMedium {
     }
 }
 
+/// The thread that reads what may be damaged. A panic there is an answer; a panic hook need not print it.
+pub const CHECK_THREAD: &str = "store-check";
+
 /// Opens a file so that nothing is ever written to it.
 pub(super) fn rehearse(file: &Path) -> Result<Database, DatabaseError> {
     let overlay = Overlay::over(File::open(file)?)?;
@@ -94,8 +96,16 @@ pub(super) fn rehearse(file: &Path) -> Result<Database, DatabaseError> {
 /// Reads the whole database and compares every checksum, without changing it.
 pub(super) fn check(medium: &dyn Medium) -> Result<(), OpenError> {
     // A damaged file can make redb panic; that must not be the user's message.
-    let checked = catch_unwind(AssertUnwindSafe(|| examine(medium)));
-    checked.unwrap_or_else(|_| Err(corrupt(medium, "its structure is broken")))
+    let checked = std::thread::scope(|scope| {
+        let examiner = std::thread::Builder::new().name(CHECK_THREAD.to_owned());
+        let examiner = examiner.spawn_scoped(scope, || examine(medium));
+        examiner.map(|examiner| examiner.join())
+    });
+    match checked {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(corrupt(medium, "its structure is broken")),
+        Err(source) => Err(OpenError::Io { file: medium.file(), source }),
+    }
 }
 
 fn examine(medium: &dyn Medium) -> Result<(), OpenError> {

@@ -142,8 +142,7 @@ impl Ingress {
             .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
-            .max_buf_size(limits.header_bytes_max)
-            .pipeline_flush(true);
+            .max_buf_size(limits.header_bytes_max);
         builder
             .http2()
             .timer(TokioTimer::new())

@@ -53,6 +53,13 @@ async fn raw(house: &House, text: &str) -> String {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_answered_all_the_same() {
+    let house = House::start().await;
+    assert!(raw(&house, "GARBAGE\r\n\r\n").await.starts_with("HTTP/1.1 400 "));
+    assert!(house.stop().await);
+}
+
+#[tokio::test]
 async fn a_request_keeps_its_host_and_says_where_it_came_from() {
     let house = House::start().await;
     let _pod = house.serve("hello.localhost", mirror).await;

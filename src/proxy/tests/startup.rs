@@ -52,7 +52,8 @@ async fn the_class_is_created_and_ingresses_learn_their_address() {
     assert_eq!(class["spec"]["controller"], "coracle.dev/ingress");
     assert_eq!(class["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"], "true");
     let path = "PATCH /apis/networking.k8s.io/v1/namespaces/default/ingresses/hello.localhost/status";
-    assert_eq!(is_asked(path).await, json!({ "status": { "loadBalancer": { "ingress": [{ "ip": "127.0.0.1" }] } } }));
+    let address = json!({ "ip": "127.0.0.1", "ports": [{ "port": house.address().port(), "protocol": "TCP" }] });
+    assert_eq!(is_asked(path).await, json!({ "status": { "loadBalancer": { "ingress": [address] } } }));
     assert!(house.asked.lock().iter().all(|(asked, _)| !asked.contains("foreign")));
     assert!(house.stop().await);
 }

@@ -99,13 +99,16 @@ async fn serve(args: UpArgs, config: Config) -> anyhow::Result<()> {
     };
     tokio::select! {
         () = cluster.stop() => outcome,
-        () = signals.next() => stop_at_once(),
+        () = signals.next() => stop_at_once(cluster.temporary_folder()),
     }
 }
 
 /// A second signal leaves no time for destructors: everything acknowledged is on disk.
 #[allow(clippy::disallowed_methods)]
-fn stop_at_once() -> ! {
+fn stop_at_once(temporary: Option<&Path>) -> ! {
+    if let Some(folder) = temporary {
+        let _ = std::fs::remove_dir_all(folder);
+    }
     std::process::exit(INTERRUPTED)
 }
 

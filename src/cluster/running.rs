@@ -102,7 +102,7 @@ pub struct Cluster {
     _api_address: PodAddress,
     /// Held until the end: nobody else may use the data folder.
     _claim: Claim,
-    _temporary: Option<tempfile::TempDir>,
+    temporary: Option<tempfile::TempDir>,
 }
 
 impl Cluster {
@@ -168,7 +168,7 @@ impl Cluster {
             server_url,
             _api_address: api_address,
             _claim: claim,
-            _temporary: temporary,
+            temporary,
         })
     }
 
@@ -185,6 +185,11 @@ impl Cluster {
     /// The administrator's kubeconfig, where the API is here.
     pub fn kubeconfig(&self) -> Option<&Path> {
         self.control.as_ref().map(|control| control.kubeconfig.as_path())
+    }
+
+    /// The folder that goes with the cluster, for a process that ends without dropping it.
+    pub fn temporary_folder(&self) -> Option<&Path> {
+        self.temporary.as_ref().map(tempfile::TempDir::path)
     }
 
     /// Where the ingress listens, if it does here.

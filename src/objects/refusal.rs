@@ -31,12 +31,18 @@ pub(crate) fn forbidden(kind: &Kind, name: &str, why: &str) -> Status {
 }
 
 /// A commit that failed for a reason other than a changed object.
+///
+/// A full disk is 507 and not 503: clients try a 503 again for minutes without a word, and nobody learns what to free.
 pub(crate) fn not_committed(error: &CommitError) -> Status {
-    let mut status = Status::unavailable(error.to_string());
-    if matches!(error, CommitError::Full) {
-        status.causes.push(Cause { reason: "StorageFull".into(), message: error.to_string(), field: String::new() });
+    match error {
+        CommitError::Full => {
+            let message = error.to_string();
+            let mut status = Status::new(507, "InsufficientStorage", message.clone());
+            status.causes.push(Cause { reason: "StorageFull".into(), message, field: String::new() });
+            status
+        }
+        other => Status::unavailable(other.to_string()),
     }
-    status
 }
 
 pub(crate) fn not_read(error: &ListError) -> Status {

@@ -122,9 +122,11 @@ impl Connection {
         if args.context.is_some() {
             kubeconfig.current_context.clone_from(&args.context);
         }
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
             .await
             .context("the kubeconfig cannot be used")?;
+        // A person wants to read why the server refuses, a full disk say, and not to wait for it to be over.
+        config.default_retry = false;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string();
         let client = kube::Client::try_from(config).context("the kubeconfig cannot be used")?;

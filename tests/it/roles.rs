@@ -41,7 +41,7 @@ async fn a_controller_can_be_switched_off() {
     let mut arguments = vec!["up", "--data-dir", data.path().to_str().unwrap(), "--controllers=-deploymint"];
     arguments.extend(crate::process::FREE_PORTS);
     let (code, error) = refused(&arguments).await;
-    assert!(code == 1 && error.contains("deploymint"), "{code}: {error}");
+    assert!(code == 2 && error.contains("deploymint"), "{code}: {error}");
     // Nothing makes a ReplicaSet now, so that up would wait long for the Deployment: apply once it runs.
     let up = Up::start(data.path(), &more[..3]).await;
     up.told("apply -f manifests/hello.yaml").await;

@@ -155,7 +155,7 @@ async fn manifests_come_from_standard_input_and_faults_are_named() {
         (deployment.replace("replicas: 2", "replicas: many"), "spec.replicas"),
         ("apiVersion: v2\nkind: Unheard\nmetadata: { name: a }\n".to_owned(), "\"Unheard\""),
         (String::new(), "no objects"),
-        (format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), "recursion limit"),
+        (format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)), "deep"),
         (format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {} }}\n", "x".repeat(300)), "253"),
     ] {
         let (code, _, error) = apply(&manifest).await;

@@ -158,7 +158,8 @@ impl Up {
     /// As Ctrl-C.
     #[cfg(unix)]
     pub async fn signal(&self) {
-        let sent = Command::new("kill").args(["-INT", &self.pid().to_string()]).status().await.unwrap();
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-INT", &pid]).status().await.unwrap();
         assert!(sent.success());
     }
 
@@ -168,6 +169,17 @@ impl Up {
         self.signal().await;
         let status = tokio::time::timeout(END, self.child.wait()).await.expect("it ends after Ctrl-C").unwrap();
         (status.code(), self.errors())
+    }
+
+    /// As somebody who presses Ctrl-C until it has ended.
+    #[cfg(unix)]
+    pub async fn interrupt_again_and_again(mut self) -> Option<i32> {
+        let status = eventually("it ends", async || {
+            self.signal().await;
+            self.child.try_wait().unwrap()
+        })
+        .await;
+        status.code()
     }
 
     /// Ends it in whatever way this system has.

@@ -13,6 +13,8 @@ const REPLICAS: u32 = 1000;
 const REPLICAS_WAIT: Duration = Duration::from_secs(180);
 const STARTS: usize = 5;
 const SETTLE: Duration = Duration::from_secs(3);
+/// One period of the readiness probe.
+const PROBE_PERIOD: Duration = Duration::from_secs(10);
 const CLIENTS: usize = 16;
 const WRITES: Duration = Duration::from_secs(3);
 const PODS: usize = 5000;
@@ -56,8 +58,8 @@ fn replicas() -> anyhow::Result<Vec<Row>> {
     progress("density: 1,000 replicas");
     std::thread::sleep(SETTLE);
     let full = coracle.usage();
-    std::thread::sleep(SETTLE);
-    let cpu = (coracle.usage().cpu - full.cpu).as_secs_f64() / SETTLE.as_secs_f64();
+    std::thread::sleep(PROBE_PERIOD);
+    let cpu = (coracle.usage().cpu - full.cpu).as_secs_f64() / PROBE_PERIOD.as_secs_f64();
     let each = (full.resident_bytes as f64 / MIB - idle) * 1024.0 / f64::from(REPLICAS);
     Ok(vec![
         row("resident memory, idle", format!("{idle:.0} MiB"), "aim 50 MiB, limit 60"),

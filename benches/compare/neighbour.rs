@@ -40,7 +40,7 @@ impl Neighbour {
         Self { stop, answers, threads }
     }
 
-    /// How many answers it got, of whatever kind.
+    /// How often it did what it was asked and lived.
     pub fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
@@ -73,8 +73,13 @@ fn one_stream(target: &Target, stop: &AtomicBool, answers: &AtomicU64) -> anyhow
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            if wire::answer(&buffer[..held]).is_some() {
-                answers.fetch_add(1, Ordering::Relaxed);
+            if let Some(answer) = wire::answer(&buffer[..held]) {
+                if answer.status == 200 {
+                    answers.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    // It was ended for what it did and comes back; a flood of refusals is no part of the measurement.
+                    std::thread::sleep(GLANCE);
+                }
                 break;
             }
         }

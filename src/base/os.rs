@@ -8,33 +8,39 @@ use std::io;
 pub enum Urgency {
     /// Somebody waits for the answer.
     Serving,
-    /// Whenever nothing serving wants the core.
+    /// Little by little beside what serves: compiles, log files.
     Bulk,
+    /// Whenever nobody else wants the core: guests that compute. Such a thread gives way in the moment that another one
+    /// wakes, where one of low priority alone is left to finish its slice of milliseconds.
+    Idle,
 }
 
 /// Tells the operating system how urgent the calling thread is. Where it cannot be told, nothing changes: what depends
 /// on it is latency under load, never correctness.
 pub fn set_thread_urgency(urgency: Urgency) {
-    if urgency == Urgency::Bulk {
-        lower_thread();
+    if urgency != Urgency::Serving {
+        lower_thread(urgency);
     }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn lower_thread() {
+fn lower_thread(urgency: Urgency) {
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
         thread_native_id,
     };
-    // SCHED_BATCH is less urgent than SCHED_OTHER at the same weight and needs no right.
-    let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
+    // Neither needs a right.
+    let policy = ThreadSchedulePolicy::Normal(match urgency {
+        Urgency::Idle => NormalThreadSchedulePolicy::Idle,
+        Urgency::Bulk | Urgency::Serving => NormalThreadSchedulePolicy::Batch,
+    });
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
         tracing::debug!(?error, "cannot lower this thread's priority");
     }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn lower_thread() {
+fn lower_thread(_urgency: Urgency) {
     if let Err(error) = thread_priority::set_current_thread_priority(thread_priority::ThreadPriority::Min) {
         tracing::debug!(?error, "cannot lower this thread's priority");
     }

@@ -90,7 +90,7 @@ impl Bulk {
         for number in 0..threads.max(1) {
             let (shared, control) = (Arc::clone(&shared), control.clone());
             let started = std::thread::Builder::new().name(format!("bulk-{number}")).spawn(move || {
-                set_thread_urgency(Urgency::Bulk);
+                set_thread_urgency(Urgency::Idle);
                 let _context = control.enter();
                 shared.run();
             });

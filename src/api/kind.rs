@@ -1,5 +1,6 @@
 //! A kind is data: one row of the table that every other room is driven by.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::schema::Definition;
 use crate::status::FieldError;
 
 /// Whether objects of a kind live in namespaces.
@@ -99,12 +101,12 @@ pub trait Behaviour: Send + Sync + 'static {
         crate::meta::dns_subdomain_errors(name)
     }
     /// Field selectors beyond `metadata.name` and `metadata.namespace`: `("status.phase", "Running")`.
-    fn selectable_fields(&self, _object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, _object: &Value) -> Vec<(Cow<'static, str>, String)> {
         Vec::new()
     }
     /// The field labels that may be selected by, beyond `metadata.name` and `metadata.namespace`.
-    fn field_labels(&self) -> &'static [&'static str] {
-        &[]
+    fn field_labels(&self) -> Vec<&str> {
+        Vec::new()
     }
     /// Parts of the object other than metadata and status that do not count for `metadata.generation`; a kind whose
     /// objects carry no generation (Pod before 1.33, ConfigMap, …) answers `false`.
@@ -168,6 +170,8 @@ pub struct Kind {
     pub strategic: bool,
     /// Set where the objects are stored as another kind's, and this is only how they are shown and sent here.
     pub form: Option<Form>,
+    /// The fields of a custom resource; those of a built-in kind are found in [`crate::schema`].
+    pub custom: Option<Arc<Definition>>,
     /// Whatever the kind does beyond being stored.
     pub behaviour: Arc<dyn Behaviour>,
 }
@@ -212,6 +216,13 @@ impl Kind {
     /// `PodList`
     pub fn list_kind(&self) -> String {
         format!("{}List", self.kind)
+    }
+    /// The fields that its objects have.
+    pub fn definition(&self) -> Option<&Definition> {
+        match &self.custom {
+            Some(definition) => Some(definition),
+            None => crate::schema::lookup(&self.group, &self.version, &self.kind),
+        }
     }
     /// Whether objects of the kind live in namespaces.
     pub fn namespaced(&self) -> bool {

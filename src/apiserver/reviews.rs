@@ -66,6 +66,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
         columns: Vec::new(),
         strategic: true,
         form: None,
+        custom: None,
         behaviour: Arc::new(Plain),
     })
 }

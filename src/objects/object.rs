@@ -3,6 +3,7 @@
 //! The bytes always begin `{"apiVersion":…,"kind":…,"metadata":{`, so that the resourceVersion, which the store does not
 //! keep, has one place to be put in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use api::Kind;
@@ -24,7 +25,7 @@ pub struct Object {
     pub meta: Meta,
     /// When it was written; a deleted object carries the revision of its deletion.
     pub revision: Revision,
-    fields: Box<[(&'static str, String)]>,
+    fields: Box<[(Cow<'static, str>, String)]>,
 }
 
 impl Object {
@@ -38,7 +39,7 @@ impl Object {
         match field {
             "metadata.name" => &self.meta.name,
             "metadata.namespace" => &self.meta.namespace,
-            _ => self.fields.iter().find(|(name, _)| *name == field).map_or("", |(_, value)| value),
+            _ => self.fields.iter().find(|(name, _)| name == field).map_or("", |(_, value)| value),
         }
     }
 
@@ -86,7 +87,7 @@ impl Object {
 /// What is known of an object besides its bytes and its revision.
 pub(crate) struct Facts {
     meta: Meta,
-    fields: Box<[(&'static str, String)]>,
+    fields: Box<[(Cow<'static, str>, String)]>,
 }
 
 impl Facts {

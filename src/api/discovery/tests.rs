@@ -24,6 +24,7 @@ pub(crate) fn row(group: &str, version: &str, kind: &str, plural: &str) -> Kind 
         columns: Vec::new(),
         strategic: true,
         form: None,
+        custom: None,
         behaviour: Arc::new(Plain),
     }
 }

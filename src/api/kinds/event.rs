@@ -1,6 +1,8 @@
 //! Event: what happened to an object. Served in two forms, the old one of the core group and that of
 //! `events.k8s.io`; [`to_core`] and [`to_events`] turn one into the other.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -163,25 +165,25 @@ impl Behaviour for CoreEvent {
         namespace(&mut faults, object, "involvedObject");
         faults
     }
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         let about = |field: &str| text_at(object, &format!("/involvedObject/{field}")).to_owned();
         let source = or(text_at(object, "/source/component"), text(object, "reportingComponent"));
         vec![
-            ("involvedObject.kind", about("kind")),
-            ("involvedObject.namespace", about("namespace")),
-            ("involvedObject.name", about("name")),
-            ("involvedObject.uid", about("uid")),
-            ("involvedObject.apiVersion", about("apiVersion")),
-            ("involvedObject.resourceVersion", about("resourceVersion")),
-            ("involvedObject.fieldPath", about("fieldPath")),
-            ("reason", text(object, "reason").to_owned()),
-            ("reportingComponent", text(object, "reportingComponent").to_owned()),
-            ("source", source.to_owned()),
-            ("type", text(object, "type").to_owned()),
+            ("involvedObject.kind".into(), about("kind")),
+            ("involvedObject.namespace".into(), about("namespace")),
+            ("involvedObject.name".into(), about("name")),
+            ("involvedObject.uid".into(), about("uid")),
+            ("involvedObject.apiVersion".into(), about("apiVersion")),
+            ("involvedObject.resourceVersion".into(), about("resourceVersion")),
+            ("involvedObject.fieldPath".into(), about("fieldPath")),
+            ("reason".into(), text(object, "reason").to_owned()),
+            ("reportingComponent".into(), text(object, "reportingComponent").to_owned()),
+            ("source".into(), source.to_owned()),
+            ("type".into(), text(object, "type").to_owned()),
         ]
     }
-    fn field_labels(&self) -> &'static [&'static str] {
-        &[
+    fn field_labels(&self) -> Vec<&str> {
+        vec![
             "involvedObject.kind",
             "involvedObject.namespace",
             "involvedObject.name",

@@ -1,5 +1,7 @@
 //! Namespace: a cluster-wide name under which other objects live.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::cells::{age_column, column, name_column};
@@ -60,11 +62,11 @@ impl Behaviour for Namespace {
     fn validate_name(&self, name: &str) -> Vec<String> {
         dns_label_errors(name)
     }
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        vec![("status.phase", text_at(object, "/status/phase").to_owned())]
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
+        vec![("status.phase".into(), text_at(object, "/status/phase").to_owned())]
     }
-    fn field_labels(&self) -> &'static [&'static str] {
-        &["status.phase"]
+    fn field_labels(&self) -> Vec<&str> {
+        vec!["status.phase"]
     }
     fn has_generation(&self) -> bool {
         false

@@ -1,5 +1,7 @@
 //! Node: a machine, or a process, that runs pods.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::cells::{NONE, UNKNOWN, age_column, column, joined, name_column, or, wide};
@@ -106,12 +108,12 @@ impl Behaviour for Node {
         }
         faults
     }
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         let cordoned = object.get("spec").is_some_and(|spec| flag(spec, "unschedulable"));
-        vec![("spec.unschedulable", cordoned.to_string())]
+        vec![("spec.unschedulable".into(), cordoned.to_string())]
     }
-    fn field_labels(&self) -> &'static [&'static str] {
-        &["spec.unschedulable"]
+    fn field_labels(&self) -> Vec<&str> {
+        vec!["spec.unschedulable"]
     }
     fn has_generation(&self) -> bool {
         false

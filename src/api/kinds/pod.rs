@@ -4,6 +4,8 @@ mod columns;
 mod quality;
 mod update;
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::checks::Faults;
@@ -113,26 +115,26 @@ impl Behaviour for Pod {
         pod_spec_warnings(object.get("spec").unwrap_or(&Value::Null), "spec")
     }
 
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         let at = |pointer: &str| text_at(object, pointer).to_owned();
         let host_network = object.get("spec").is_some_and(|spec| flag(spec, "hostNetwork"));
         let ips = list(object.get("status").unwrap_or(&Value::Null), "podIPs");
         let ips: Vec<&str> = ips.iter().map(|ip| text(ip, "ip")).collect();
         vec![
-            ("spec.nodeName", at("/spec/nodeName")),
-            ("spec.restartPolicy", at("/spec/restartPolicy")),
-            ("spec.schedulerName", at("/spec/schedulerName")),
-            ("spec.serviceAccountName", at("/spec/serviceAccountName")),
-            ("spec.hostNetwork", host_network.to_string()),
-            ("status.phase", at("/status/phase")),
-            ("status.podIP", at("/status/podIP")),
-            ("status.podIPs", ips.join(",")),
-            ("status.nominatedNodeName", at("/status/nominatedNodeName")),
+            ("spec.nodeName".into(), at("/spec/nodeName")),
+            ("spec.restartPolicy".into(), at("/spec/restartPolicy")),
+            ("spec.schedulerName".into(), at("/spec/schedulerName")),
+            ("spec.serviceAccountName".into(), at("/spec/serviceAccountName")),
+            ("spec.hostNetwork".into(), host_network.to_string()),
+            ("status.phase".into(), at("/status/phase")),
+            ("status.podIP".into(), at("/status/podIP")),
+            ("status.podIPs".into(), ips.join(",")),
+            ("status.nominatedNodeName".into(), at("/status/nominatedNodeName")),
         ]
     }
 
-    fn field_labels(&self) -> &'static [&'static str] {
-        &[
+    fn field_labels(&self) -> Vec<&str> {
+        vec![
             "spec.nodeName",
             "spec.restartPolicy",
             "spec.schedulerName",

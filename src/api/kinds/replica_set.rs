@@ -1,5 +1,7 @@
 //! ReplicaSet: a number of pods that are all alike.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::cells::{age_column, name_column, number_column, workload_columns};
@@ -90,10 +92,10 @@ impl Behaviour for ReplicaSet {
         }
         faults
     }
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        vec![("status.replicas", int_at(object, "/status/replicas").to_string())]
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
+        vec![("status.replicas".into(), int_at(object, "/status/replicas").to_string())]
     }
-    fn field_labels(&self) -> &'static [&'static str] {
-        &["status.replicas"]
+    fn field_labels(&self) -> Vec<&str> {
+        vec!["status.replicas"]
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn row(group: &str, version: &str, kind: &str, plural: &str, scope: S
         columns: default_columns(),
         strategic: true,
         form: None,
+        custom: None,
         behaviour: Arc::new(Plain),
     })
 }

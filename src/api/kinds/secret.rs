@@ -1,5 +1,7 @@
 //! Secret: settings that are not for everybody's eyes.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -61,11 +63,11 @@ impl Behaviour for Secret {
         }
         faults
     }
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
-        vec![("type", text(object, "type").to_owned())]
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
+        vec![("type".into(), text(object, "type").to_owned())]
     }
-    fn field_labels(&self) -> &'static [&'static str] {
-        &["type"]
+    fn field_labels(&self) -> Vec<&str> {
+        vec!["type"]
     }
     fn has_generation(&self) -> bool {
         false

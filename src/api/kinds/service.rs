@@ -3,6 +3,8 @@
 mod defaults;
 mod validation;
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::cells::{NONE, age_column, column, joined, load_balancer, name_column, plain_selector, wide};
@@ -115,14 +117,14 @@ impl Behaviour for Service {
     fn validate_name(&self, name: &str) -> Vec<String> {
         dns1035_label_errors(name)
     }
-    fn selectable_fields(&self, object: &Value) -> Vec<(&'static str, String)> {
+    fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         vec![
-            ("spec.clusterIP", text_at(object, "/spec/clusterIP").to_owned()),
-            ("spec.type", text_at(object, "/spec/type").to_owned()),
+            ("spec.clusterIP".into(), text_at(object, "/spec/clusterIP").to_owned()),
+            ("spec.type".into(), text_at(object, "/spec/type").to_owned()),
         ]
     }
-    fn field_labels(&self) -> &'static [&'static str] {
-        &["spec.clusterIP", "spec.type"]
+    fn field_labels(&self) -> Vec<&str> {
+        vec!["spec.clusterIP", "spec.type"]
     }
     fn has_generation(&self) -> bool {
         false

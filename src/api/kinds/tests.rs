@@ -97,8 +97,9 @@ fn rows_are_well_formed_and_unique() {
         assert!(kind.verbs.len() >= 7, "{kind:?}");
         assert_eq!(kind.columns.iter().filter(|column| column.format == "name").count(), 1, "{kind:?}");
         assert_eq!(kind.behaviour.field_labels().len(), kind.behaviour.selectable_fields(&json!({})).len());
-        let labels = kind.behaviour.field_labels().to_vec();
-        let fields: Vec<&str> = kind.behaviour.selectable_fields(&json!({})).iter().map(|(name, _)| *name).collect();
+        let labels = kind.behaviour.field_labels();
+        let fields = kind.behaviour.selectable_fields(&json!({}));
+        let fields: Vec<&str> = fields.iter().map(|(name, _)| &**name).collect();
         assert_eq!(labels, fields, "{kind:?}");
     }
     assert_eq!(seen.len(), 16);

@@ -25,6 +25,7 @@ fn kind(scope: Scope) -> Kind {
         columns: Vec::new(),
         strategic: true,
         form: None,
+        custom: None,
         behaviour: Arc::new(Plain),
     }
 }

@@ -1,5 +1,6 @@
 //! Field selectors: `status.phase=Running,metadata.name!=a`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -26,10 +27,10 @@ pub struct FieldSelector {
 }
 
 /// The fields of an object that its kind lets be selected by, with their values.
-pub fn fields_of(kind: &Kind, object: &Value) -> Vec<(&'static str, String)> {
-    let mut fields = vec![("metadata.name", meta::name(object).to_owned())];
+pub fn fields_of(kind: &Kind, object: &Value) -> Vec<(Cow<'static, str>, String)> {
+    let mut fields = vec![("metadata.name".into(), meta::name(object).to_owned())];
     if kind.namespaced() {
-        fields.push(("metadata.namespace", meta::namespace(object).to_owned()));
+        fields.push(("metadata.namespace".into(), meta::namespace(object).to_owned()));
     }
     fields.extend(kind.behaviour.selectable_fields(object));
     fields

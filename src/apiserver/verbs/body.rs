@@ -1,6 +1,5 @@
 //! Request bodies: which form they have, and the object in them.
 
-use api::schema::Definition;
 use api::strict::{self, ContentType, Expected, FieldValidation};
 use api::{Kind, Status};
 use objects::Patch;
@@ -86,7 +85,7 @@ pub(crate) async fn object(call: &mut Call, kind: &Kind) -> Result<Decoded, Stat
 }
 
 fn strictly(call: &Call, bytes: &[u8], content: ContentType, kind: &Kind) -> Result<Decoded, Status> {
-    let definition: Option<&'static Definition> = api::schema::lookup(&kind.group, &kind.version, &kind.kind);
+    let definition = kind.definition();
     let expected = Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, definition };
     let decoded = strict::decode(bytes, content, Some(expected), validation(call))?;
     Ok(Decoded { value: decoded.object, warnings: decoded.warnings })

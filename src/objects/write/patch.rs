@@ -81,7 +81,7 @@ fn apply(kind: &Kind, object: &mut Value, change: &Patch, view: bool) -> Result<
     let definition = if view {
         schema::lookup("autoscaling", "v1", "Scale")
     } else if kind.strategic {
-        schema::lookup(&kind.group, &kind.version, &kind.kind)
+        kind.definition()
     } else {
         None
     };
@@ -115,13 +115,14 @@ fn without_identity(wish: &Value) -> Value {
 
 /// The result of a patch is read as strictly as a body is.
 fn checked(kind: &Kind, object: Value, options: &WriteOptions) -> Result<Value, Status> {
-    if schema::lookup(&kind.group, &kind.version, &kind.kind).is_none() {
+    if kind.definition().is_none() {
         return Ok(object);
     }
     let mut object = object;
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
-    let expected = Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, definition: None };
+    let expected =
+        Expected { group: &kind.group, version: &kind.version, kind: &kind.kind, definition: kind.definition() };
     let body = serde_json::to_vec(&object).map_err(|error| Status::internal(error.to_string()))?;
     let decoded = api::strict::decode(&body, ContentType::Json, Some(expected), options.field_validation)?;
     if options.field_validation == FieldValidation::Warn {

@@ -36,6 +36,7 @@ mod services;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod webhooks;
 mod write;
 
 use std::sync::Arc;
@@ -46,16 +47,17 @@ use arc_swap::ArcSwap;
 use store::SharedStore;
 use thiserror::Error;
 
-pub use admission::{Admission, Operation, Review};
+pub use admission::{Admission, Operation, Rank, Review, Rounds, Subject};
 use cache::{Cache, RingBounds};
 use handover::Handover;
 pub use object::Object;
 pub use options::{
-    DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub, Warnings,
+    Annotations, DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub, Warnings,
     WatchOptions, WriteOptions, Written,
 };
 pub use services::ServiceRanges;
 pub use watch::{Watch, WatchEvent};
+pub use webhooks::{WebhookCaller, WebhookError};
 
 /// How objects are kept.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +100,7 @@ struct Inner {
     kinds: Arc<ArcSwap<KindSet>>,
     handover: Arc<Handover>,
     admission: ArcSwap<Vec<Arc<dyn Admission>>>,
+    webhooks: ArcSwap<Arc<dyn WebhookCaller>>,
     config: Config,
     shutdown: base::Shutdown,
 }
@@ -129,7 +132,8 @@ impl Objects {
         let from = feed.load().await?;
         tasks.service("objects feed", feed.run(from, tasks.shutdown()));
         let (admission, shutdown) = (ArcSwap::default(), tasks.shutdown());
-        let inner = Inner { store, cache, kinds, handover, admission, config, shutdown };
+        let webhooks = ArcSwap::from_pointee(Arc::new(webhooks::NoWebhooks) as Arc<dyn WebhookCaller>);
+        let inner = Inner { store, cache, kinds, handover, admission, webhooks, config, shutdown };
         let objects = Self { inner: Arc::new(inner) };
         tasks.service("objects expiry", objects.clone().expire_events());
         Ok(objects)
@@ -145,11 +149,12 @@ impl Objects {
         self.inner.kinds.store(Arc::new(KindSet::new(kinds)));
     }
 
-    /// Adds a rule about writes, after those that are there.
+    /// Adds a rule about requests, after those of its rank that are there.
     pub fn add_admission(&self, plugin: Arc<dyn Admission>) {
         self.inner.admission.rcu(|rules| {
             let mut rules = Vec::clone(rules);
             rules.push(plugin.clone());
+            rules.sort_by_key(|rule| rule.rank());
             rules
         });
     }

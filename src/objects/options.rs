@@ -1,9 +1,10 @@
 //! What a caller asks for beyond the object itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::UserInfo;
+use api::{Kind, UserInfo};
 use api::selector::{FieldSelector, LabelSelector};
 use api::strict::FieldValidation;
 use parking_lot::Mutex;
@@ -95,6 +96,21 @@ impl Warnings {
     }
 }
 
+/// Notes for an audit log about one request: `webhook.example.com/key` → value. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Annotations {
+    /// Adds one; the first of a key stays.
+    pub fn add(&self, key: impl Into<String>, value: impl Into<String>) {
+        self.0.lock().entry(key.into()).or_insert_with(|| value.into());
+    }
+    /// Everything that was added.
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.0.lock().clone()
+    }
+}
+
 /// Who writes, and how.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
@@ -110,12 +126,25 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Where warnings go.
     pub warnings: Warnings,
+    /// Where notes for an audit log go.
+    pub annotations: Annotations,
+    /// The kind as the client named it, where it is stored as another one.
+    pub requested: Option<Arc<Kind>>,
+    /// The options as they were sent (`CreateOptions`, …); made of the others when null.
+    pub sent: Value,
+    /// Whether everybody who has a say has been asked already ([`crate::Objects::admit_virtual`]).
+    pub admitted: bool,
 }
 
 impl WriteOptions {
     /// A plain write by `user`.
     pub fn by(user: UserInfo) -> Self {
         Self { user, ..Self::default() }
+    }
+
+    /// The same, for a client that named `kind` where another one is stored.
+    pub(crate) fn asked_for(&self, kind: &Kind) -> Self {
+        Self { requested: Some(Arc::new(kind.clone())), ..self.clone() }
     }
 }
 
@@ -147,6 +176,8 @@ pub struct DeleteOptions {
     pub dry_run: bool,
     /// Where warnings go.
     pub warnings: Warnings,
+    /// The kind as the client named it, where it is stored as another one.
+    pub requested: Option<Arc<Kind>>,
 }
 
 /// The part of an object that a write goes to.

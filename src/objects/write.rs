@@ -21,11 +21,11 @@ use bytes::Bytes;
 use serde_json::Value;
 use store::{Check, CommitError, Revision, Txn};
 
-use crate::admission::{Operation, Review};
+use crate::admission::{self, Operation, Subject};
 use crate::object::{Facts, encode};
 use crate::options::{Sub, WriteOptions};
 use crate::services::Claims;
-use crate::{Object, Objects, keys, namespaces, refusal, services};
+use crate::{Object, Objects, keys, namespaces, refusal, scale, services};
 
 /// How often a write that lost a race is tried again before the client is told.
 const ATTEMPTS: usize = 32;
@@ -71,17 +71,23 @@ impl Objects {
         let Target { kind, namespace, name } = target;
         let mut object = object;
         kind.behaviour.default(&mut object);
-        let rules = self.inner.admission.load();
-        if rules.is_empty() {
+        if options.admitted || self.inner.admission.load().is_empty() {
             return Ok(object);
         }
         let operation = if old.is_some() { Operation::Update } else { Operation::Create };
-        let (user, dry_run, warnings) = (&options.user, options.dry_run, &options.warnings);
-        let mut review = Review { kind, namespace, name, operation, sub, user, dry_run, warnings, object, old };
-        for rule in rules.iter() {
-            rule.mutate(&mut review).await?;
+        let subject = Subject { kind, namespace, name, sub };
+        if sub == Sub::Scale {
+            // Who has a say sees the Scale that is written, not the object that has it.
+            let was = old.and_then(|old| scale::of(kind, old));
+            let scaled = scale::of(kind, &object).ok_or_else(Status::no_such_path)?;
+            let mut review = admission::review(subject, operation, scaled, was.as_ref(), options);
+            self.run_mutating(&mut review).await?;
+            scale::apply(kind, &mut object, &review.object)?;
+        } else {
+            let mut review = admission::review(subject, operation, object, old, options);
+            self.run_mutating(&mut review).await?;
+            object = review.object;
         }
-        object = review.object;
         kind.behaviour.default(&mut object);
         Ok(object)
     }
@@ -95,13 +101,22 @@ impl Objects {
         old: Option<&Value>,
         options: &WriteOptions,
     ) -> Result<Value, Status> {
-        let rules = self.inner.admission.load();
         let Target { kind, namespace, name } = target;
-        let (user, dry_run, warnings) = (&options.user, options.dry_run, &options.warnings);
-        let review = Review { kind, namespace, name, operation, sub, user, dry_run, warnings, object, old };
-        for rule in rules.iter() {
-            rule.validate(&review).await?;
+        if options.admitted {
+            return Ok(object);
         }
+        let subject = Subject { kind, namespace, name, sub };
+        if sub == Sub::Scale {
+            let was = old.and_then(|old| scale::of(kind, old));
+            let scaled = scale::of(kind, &object).ok_or_else(Status::no_such_path)?;
+            self.run_validating(&admission::review(subject, operation, scaled, was.as_ref(), options)).await?;
+            return Ok(object);
+        }
+        let mut review = admission::review(subject, operation, object, old, options);
+        if operation == Operation::Delete {
+            self.run_mutating(&mut review).await?;
+        }
+        self.run_validating(&review).await?;
         Ok(review.object)
     }
 

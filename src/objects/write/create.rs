@@ -32,7 +32,8 @@ impl Objects {
             let name = meta::name(&object).to_owned();
             Target { kind, namespace, name: &name }.invalid(&kind.behaviour.validate(&object, None))?;
             form::to_stored(kind, &mut object);
-            let made = self.create_stored(&stored, namespace, object, options).await?;
+            let options = options.asked_for(kind);
+            let made = self.create_stored(&stored, namespace, object, &options).await?;
             return Ok(form::shown(kind, &made));
         }
         self.create_stored(kind, namespace, object, options).await

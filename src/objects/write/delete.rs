@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{ATTEMPTS, Outcome, Target, is_finished};
-use crate::admission::Operation;
+use crate::admission::{Operation, sent_delete_options};
 use crate::options::{DeleteOptions, Deleted, List, ListOptions, Propagation, Sub, WriteOptions};
 use crate::services::Claims;
 use crate::{Object, Objects, form, namespaces, refusal};
@@ -28,7 +28,8 @@ impl Objects {
         let Some(stored) = self.stored_kind(kind)? else {
             return self.delete_stored(kind, namespace, name, options).await;
         };
-        Ok(match self.delete_stored(&stored, namespace, name, options).await? {
+        let options = DeleteOptions { requested: Some(Arc::new(kind.clone())), ..options.clone() };
+        Ok(match self.delete_stored(&stored, namespace, name, &options).await? {
             Deleted::Gone(object) => Deleted::Gone(form::shown(kind, &object)),
             Deleted::Marked(object) => Deleted::Marked(form::shown(kind, &object)),
         })
@@ -47,6 +48,8 @@ impl Objects {
             user: options.user.clone(),
             dry_run: options.dry_run,
             warnings: options.warnings.clone(),
+            requested: options.requested.clone(),
+            sent: sent_delete_options(options),
             ..WriteOptions::default()
         };
         self.fresh().await?;

@@ -76,7 +76,8 @@ impl Objects {
             form::to_stored(kind, &mut new);
             Ok(new)
         };
-        let mut written = self.rewrite_stored(Target { kind: &stored, ..target }, sub, &change, options).await?;
+        let options = options.asked_for(kind);
+        let mut written = self.rewrite_stored(Target { kind: &stored, ..target }, sub, &change, &options).await?;
         written.object = form::shown(kind, &written.object);
         Ok(written)
     }

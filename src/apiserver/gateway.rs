@@ -1,4 +1,8 @@
-//! What the API asks of the nodes: the seam that `cluster` fills.
+//! What the API asks of the nodes and of what runs on them: the seams that `cluster` fills.
+
+mod exec;
+mod resolve;
+mod transport;
 
 use std::io;
 
@@ -8,6 +12,10 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use exec::{ExecEnd, ExecInput, ExecOptions, ExecOutput, ExecSession, TerminalSize};
+pub use resolve::{Resolved, resolve};
+pub use transport::{NoTransport, PodTarget, Scheme, ServiceTarget, ServiceTransport, TargetPort, TlsOptions};
 
 /// One container of one pod on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +68,24 @@ pub trait NodeGateway: Send + Sync + 'static {
     /// A `Status` that says why not.
     async fn port_forward(&self, _pod: &ContainerAddress, _port: u16) -> Result<Box<dyn Duplex>, Status> {
         Err(Status::new(501, "NotImplemented", "port-forward is not offered by this node"))
+    }
+
+    /// Runs a program in a running container.
+    ///
+    /// # Errors
+    /// A `Status` that says why not.
+    async fn exec(&self, container: &ContainerAddress, _options: &ExecOptions) -> Result<ExecSession, Status> {
+        let message = format!("node {:?} does not run programs in its containers", container.node);
+        Err(Status::new(501, "NotImplemented", message))
+    }
+
+    /// Joins a running container's own streams.
+    ///
+    /// # Errors
+    /// A `Status` that says why not.
+    async fn attach(&self, container: &ContainerAddress, _options: &ExecOptions) -> Result<ExecSession, Status> {
+        let message = format!("node {:?} does not let anybody join its containers", container.node);
+        Err(Status::new(501, "NotImplemented", message))
     }
 }
 

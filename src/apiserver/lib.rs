@@ -40,5 +40,5 @@ pub use authentication::{Authenticator, ClientCertificate, Credentials, Rejected
 pub use authorization::{Authorizer, COMPONENTS, Decision, MastersOnly};
 pub use certificates::Authority;
 pub use config::{Config, HealthCheck, Limits, Version};
-pub use gateway::{ContainerAddress, LogOptions, LogStream, NoNodes, NodeGateway};
+pub use gateway::{ContainerAddress, LogOptions, LogStream, NoNodes, NodeGateway, ServiceTransport};
 pub use server::{ApiServer, InProcess};

@@ -26,7 +26,7 @@ use crate::authorization::{Authorizer, COMPONENTS, refusal};
 use crate::config::{Config, HealthCheck, Limits, Version};
 use crate::documents::Documents;
 use crate::flight::Flight;
-use crate::gateway::NodeGateway;
+use crate::gateway::{NoTransport, NodeGateway, ServiceTransport};
 use crate::health::Endpoint;
 use crate::journal::Journal;
 use crate::path::{self, Asked};
@@ -48,6 +48,7 @@ pub(crate) struct Inner {
     pub version: Version,
     pub metrics: base::metrics::Metrics,
     pub gateway: RwLock<Arc<dyn NodeGateway>>,
+    pub transport: RwLock<Arc<dyn ServiceTransport>>,
     pub images: RwLock<Option<axum::Router>>,
     pub checks: RwLock<Vec<HealthCheck>>,
     pub documents: Documents,
@@ -68,6 +69,7 @@ impl ApiServer {
             version: config.version,
             metrics: config.metrics,
             gateway: RwLock::new(config.node_gateway),
+            transport: RwLock::new(Arc::new(NoTransport)),
             images: RwLock::new(config.images),
             checks: RwLock::new(config.checks),
             documents: Documents::default(),
@@ -78,6 +80,16 @@ impl ApiServer {
     /// The nodes, once they are there: they are clients of this server, so that they start after it.
     pub fn set_node_gateway(&self, gateway: Arc<dyn NodeGateway>) {
         *self.inner.gateway.write() = gateway;
+    }
+
+    /// The way to Services and pods, for the `proxy` subresources and aggregated APIs.
+    pub fn set_transport(&self, transport: Arc<dyn ServiceTransport>) {
+        *self.inner.transport.write() = transport;
+    }
+
+    /// What it serves.
+    pub fn objects(&self) -> &Objects {
+        &self.inner.objects
     }
 
     /// The images registry that is mounted at `/v2`. It finds the caller as a [`UserInfo`] among the request's extensions.

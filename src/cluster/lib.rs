@@ -28,6 +28,7 @@ mod restore;
 mod roles;
 mod running;
 mod sandbox;
+mod transport;
 mod workers;
 
 pub use capacity::CapacityError;

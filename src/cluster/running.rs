@@ -24,6 +24,7 @@ use crate::identity::{self, Upstream};
 use crate::kubernetes_service::KubernetesService;
 use crate::paths::Paths;
 use crate::roles::Role;
+use crate::transport::Transport;
 use crate::workers::Workers;
 use crate::{kubeconfig, workers};
 
@@ -147,6 +148,7 @@ impl Cluster {
         };
         if let Some(control) = &control {
             serve_kubernetes(control, &network, api_address.ip(), tasks);
+            control.server.set_transport(Arc::new(Transport::new(control.server.objects().clone(), network.clone())));
         }
         let parts = workers::Parts { config: &config, paths: &paths, upstream: &upstream, images, network, metrics };
         let roles_ready = Arc::new(AtomicBool::new(false));

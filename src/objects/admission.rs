@@ -13,7 +13,7 @@ use api::{Kind, Status, UserInfo};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::Objects;
+use crate::{Charge, Objects};
 use crate::options::{Annotations, DeleteOptions, Propagation, Sub, Warnings, WriteOptions};
 
 /// What is about to happen.
@@ -132,6 +132,15 @@ pub trait Admission: Send + Sync + 'static {
     /// Sees what will be written; runs after validation.
     async fn validate(&self, _review: &Review<'_>) -> Result<(), Status> {
         Ok(())
+    }
+    /// Whether [`Self::charge`] has anything to say about such a write: asked of every one, so it must cost nothing.
+    fn charges(&self, _kind: &Kind, _namespace: Option<&str>, _operation: Operation, _sub: Sub) -> bool {
+        false
+    }
+    /// What the write changes along, in its own transaction. Called once nobody has refused, and again when one of those
+    /// objects was changed by somebody else in between.
+    async fn charge(&self, _review: &Review<'_>) -> Result<Option<Charge>, Status> {
+        Ok(None)
     }
 }
 

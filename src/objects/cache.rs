@@ -78,6 +78,10 @@ impl KindCache {
         self.state.read().items.get(place).cloned()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.state.read().items.is_empty()
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.read();
         // Read while the lock is held: progress cannot pass a change to this kind that is not in yet.

@@ -20,6 +20,7 @@
 
 mod admission;
 mod cache;
+mod charges;
 mod expiry;
 mod feed;
 mod form;
@@ -30,6 +31,7 @@ mod managed_fields;
 mod namespaces;
 mod object;
 mod options;
+mod reader;
 mod refusal;
 pub mod scale;
 mod services;
@@ -49,12 +51,14 @@ use thiserror::Error;
 
 pub use admission::{Admission, Operation, Rank, Review, Rounds, Subject};
 use cache::{Cache, RingBounds};
+pub use charges::{Along, Charge};
 use handover::Handover;
 pub use object::Object;
 pub use options::{
     Annotations, DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub, Warnings,
     WatchOptions, WriteOptions, Written,
 };
+pub use reader::Reader;
 pub use services::ServiceRanges;
 pub use watch::{Watch, WatchEvent};
 pub use webhooks::{WebhookCaller, WebhookError};

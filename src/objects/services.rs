@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use store::{Check, Txn};
 
 use crate::write::Target;
-use crate::{Objects, keys};
+use crate::{Charge, Objects, keys};
 
 /// Where Services get their addresses and ports from.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Claims {
     released: Vec<String>,
     /// What is wrong with the object when a key that it asked for by name is taken.
     wished: Vec<(String, FieldError)>,
+    /// What rules change along.
+    charges: Vec<Charge>,
 }
 
 impl Claims {
@@ -60,6 +62,18 @@ impl Claims {
         txn.checks.extend(self.taken.iter().map(|(key, _)| Check::Absent(key.clone())));
         txn.puts.extend(self.taken.iter().cloned());
         txn.deletes.extend(self.released.iter().cloned());
+        self.charges.iter().for_each(|charge| charge.add_to(txn));
+    }
+
+    /// Adds what rules change along.
+    pub fn with_charges(mut self, charges: Vec<Charge>) -> Self {
+        self.charges = charges;
+        self
+    }
+
+    /// Whether the write can be tried again when `key` has changed: it stands for an address, a port, or a charge.
+    pub fn concerns(&self, key: &str) -> bool {
+        key.starts_with(keys::ALLOCATED) || self.charges.iter().any(|charge| charge.has(key))
     }
 
     /// Somebody else has `key`: an error when it was asked for, else another one can be picked.

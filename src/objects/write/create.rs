@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Outcome, Target, envelope};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions};
-use crate::{Object, Objects, form, keys, managed_fields, services};
+use crate::{Object, Objects, form, managed_fields, services};
 
 /// How many names are tried for `generateName`.
 const NAMES: usize = 8;
@@ -90,10 +90,12 @@ impl Objects {
         for _ in 0..PICKS {
             let mut complete = object.clone();
             let claims = self.claim(target, &mut complete, None)?;
+            let charges = self.charges(target, (Operation::Create, Sub::None), &complete, None, options).await?;
+            let claims = claims.with_charges(charges);
             let more = (&claims, options.dry_run);
             match self.put(target, &complete, None, more, namespace_key.clone()).await? {
                 Outcome::Done(object) => return Ok(object),
-                Outcome::Lost(key) if key.starts_with(keys::ALLOCATED) => claims.lost(target, &key)?,
+                Outcome::Lost(key) if claims.concerns(&key) => claims.lost(target, &key)?,
                 Outcome::Lost(key) if Some(&key) == namespace_key.as_ref() => {
                     let namespace = namespace.unwrap_or_default();
                     return Err(Status::not_found("", "namespaces", namespace));

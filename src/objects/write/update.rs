@@ -106,6 +106,8 @@ impl Objects {
             } else {
                 let mut new = new;
                 let claims = self.claim(target, &mut new, Some(&old))?;
+                let charges = self.charges(target, (Operation::Update, sub), &new, Some(&old), options).await?;
+                let claims = claims.with_charges(charges);
                 let more = (&claims, options.dry_run);
                 match self.put(target, &new, Some(current.revision), more, None).await? {
                     Outcome::Lost(key) if key.starts_with(keys::ALLOCATED) => {

@@ -32,6 +32,8 @@ pub mod node;
 pub mod pod;
 pub mod pod_template;
 pub mod replica_set;
+pub mod role;
+pub mod role_binding;
 pub mod secret;
 pub mod service;
 pub mod service_account;
@@ -62,6 +64,10 @@ pub fn builtin() -> Vec<Arc<Kind>> {
         endpoint_slice::kind(),
         ingress_class::kind(),
         ingress::kind(),
+        role_binding::cluster_kind(),
+        role::cluster_kind(),
+        role_binding::kind(),
+        role::kind(),
     ];
     rows.into_iter().map(Arc::new).collect()
 }

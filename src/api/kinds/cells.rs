@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::fields::{list, text};
+use super::fields::{list, text, text_at};
 use crate::selector::LabelSelector;
 use crate::{Cell, Column};
 
@@ -27,6 +27,14 @@ pub(crate) fn column(name: &str, description: &str, cell: fn(&Value, Timestamp) 
 /// A column of numbers.
 pub(crate) fn number_column(name: &str, description: &str, cell: fn(&Value, Timestamp) -> Value) -> Column {
     Column { kind: "integer".to_owned(), ..column(name, description, cell) }
+}
+
+/// When the object came into being, as a date and not as an age.
+pub(crate) fn created_at_column() -> Column {
+    let created = column("Created At", "When the object was created.", |object, _| {
+        json!(or(text_at(object, "/metadata/creationTimestamp"), UNKNOWN))
+    });
+    Column { kind: "date".to_owned(), ..created }
 }
 
 /// A column that only `-o wide` shows.
@@ -62,19 +70,21 @@ pub(crate) fn plain_selector(map: Option<&Value>) -> String {
     joined(shown.iter().map(String::as_str))
 }
 
+/// A field of each container of the pod spec at a pointer.
+pub(crate) fn of_containers(object: &Value, pointer: &str, field: &str) -> Value {
+    let spec = object.pointer(pointer).unwrap_or(&Value::Null);
+    let shown: Vec<&str> = list(spec, "containers").iter().map(|container| text(container, field)).collect();
+    json!(shown.join(","))
+}
+
 /// The containers, images and selector of a kind with a pod template.
 pub(crate) fn workload_columns() -> [Column; 3] {
-    fn of_containers(object: &Value, field: &str) -> Value {
-        let spec = object.pointer("/spec/template/spec").unwrap_or(&Value::Null);
-        let shown: Vec<&str> = list(spec, "containers").iter().map(|container| text(container, field)).collect();
-        json!(shown.join(","))
-    }
     [
         wide(column("Containers", "Names of each container in the template.", |object, _| {
-            of_containers(object, "name")
+            of_containers(object, "/spec/template/spec", "name")
         })),
         wide(column("Images", "Images referenced by each container in the template.", |object, _| {
-            of_containers(object, "image")
+            of_containers(object, "/spec/template/spec", "image")
         })),
         wide(column("Selector", "Label selector for pods.", |object, _| {
             match LabelSelector::from_json(object.pointer("/spec/selector")) {

@@ -13,8 +13,8 @@ use api::{Kind, Status, UserInfo};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use crate::{Charge, Objects};
 use crate::options::{Annotations, DeleteOptions, Propagation, Sub, Warnings, WriteOptions};
+use crate::{Charge, Objects, form};
 
 /// What is about to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Rounds {
 
 /// A request that is looked at before it happens.
 pub struct Review<'a> {
+    /// Everything else that is there.
+    pub objects: &'a Objects,
     /// The kind of the object, as it is stored.
     pub kind: &'a Kind,
     /// The kind as the client named it; another version of `kind`, or the same.
@@ -95,6 +97,26 @@ impl Review<'_> {
                 (group, version, kind)
             }
         }
+    }
+
+    /// Whether what was sent is an object of the kind itself, and not a Scale, a Binding or the like.
+    pub fn is_whole(&self) -> bool {
+        let (group, _, kind) = self.object_kind();
+        group == self.kind.group && kind == self.kind.kind
+    }
+
+    /// An object of the stored kind as `kind`, another version of it, shows it.
+    pub fn shown_as(&self, kind: &Kind, object: &Value) -> Value {
+        let mut shown = object.clone();
+        form::from_stored(kind, &mut shown);
+        shown
+    }
+
+    /// The way back: an object of `kind` as it is stored.
+    pub fn stored_from(&self, kind: &Kind, object: Value) -> Value {
+        let mut stored = object;
+        form::to_stored(kind, &mut stored);
+        stored
     }
 
     /// Whether it is about this resource: `("", "pods")`.
@@ -174,7 +196,7 @@ impl Objects {
         if options.admitted {
             return Ok(object);
         }
-        let mut review = review(subject, operation, object, None, options);
+        let mut review = review(self, subject, operation, object, None, options);
         self.run_mutating(&mut review).await?;
         self.run_validating(&review).await?;
         Ok(review.object)
@@ -224,6 +246,7 @@ impl Objects {
 
 /// What is told of a request to those who have a say in it.
 pub(crate) fn review<'a>(
+    objects: &'a Objects,
     subject: Subject<'a>,
     operation: Operation,
     object: Value,
@@ -232,6 +255,7 @@ pub(crate) fn review<'a>(
 ) -> Review<'a> {
     let Subject { kind, namespace, name, sub } = subject;
     Review {
+        objects,
         kind,
         requested: options.requested.as_deref().unwrap_or(kind),
         namespace,

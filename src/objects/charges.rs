@@ -76,7 +76,7 @@ impl Objects {
         let mut charges = Vec::new();
         for rule in rules.iter().filter(|rule| rule.charges(kind, namespace, operation, sub)) {
             let subject = Subject { kind, namespace, name, sub };
-            let review = admission::review(subject, operation, object.clone(), old, options);
+            let review = admission::review(self, subject, operation, object.clone(), old, options);
             charges.extend(rule.charge(&review).await?);
         }
         Ok(charges)

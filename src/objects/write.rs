@@ -80,11 +80,11 @@ impl Objects {
             // Who has a say sees the Scale that is written, not the object that has it.
             let was = old.and_then(|old| scale::of(kind, old));
             let scaled = scale::of(kind, &object).ok_or_else(Status::no_such_path)?;
-            let mut review = admission::review(subject, operation, scaled, was.as_ref(), options);
+            let mut review = admission::review(self, subject, operation, scaled, was.as_ref(), options);
             self.run_mutating(&mut review).await?;
             scale::apply(kind, &mut object, &review.object)?;
         } else {
-            let mut review = admission::review(subject, operation, object, old, options);
+            let mut review = admission::review(self, subject, operation, object, old, options);
             self.run_mutating(&mut review).await?;
             object = review.object;
         }
@@ -109,10 +109,10 @@ impl Objects {
         if sub == Sub::Scale {
             let was = old.and_then(|old| scale::of(kind, old));
             let scaled = scale::of(kind, &object).ok_or_else(Status::no_such_path)?;
-            self.run_validating(&admission::review(subject, operation, scaled, was.as_ref(), options)).await?;
+            self.run_validating(&admission::review(self, subject, operation, scaled, was.as_ref(), options)).await?;
             return Ok(object);
         }
-        let mut review = admission::review(subject, operation, object, old, options);
+        let mut review = admission::review(self, subject, operation, object, old, options);
         if operation == Operation::Delete {
             self.run_mutating(&mut review).await?;
         }

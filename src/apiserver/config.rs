@@ -57,10 +57,8 @@ impl Version {
 /// How much the server takes on at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Requests that change something, at one moment.
-    pub mutating: usize,
-    /// Requests that read, at one moment; watches and logs do not count.
-    pub reading: usize,
+    /// Requests at one moment, shared out by priority levels; watches and logs do not count.
+    pub in_flight: usize,
     /// Bytes of a request body, also after it was unpacked.
     pub body: usize,
     /// How long a request may take that is neither watch nor log.
@@ -74,8 +72,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            mutating: 200,
-            reading: 400,
+            in_flight: 600,
             body: 3 * 1024 * 1024,
             request: Duration::from_secs(60),
             connections: 10_000,

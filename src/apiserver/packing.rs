@@ -1,14 +1,14 @@
 //! gzip, both ways, and the limit on bodies.
 
-use std::io::{Read, Write};
+mod gzip;
+
+use std::io::Read;
 use std::time::Duration;
 
 use api::Status;
 use axum::body::Body;
 use bytes::Bytes;
-use flate2::Compression;
 use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
 use http::HeaderMap;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -79,21 +79,28 @@ fn unpack(bytes: &[u8], limit: usize) -> Result<Bytes, Status> {
 
 /// Packs a large answer for a client that asked for it.
 pub(crate) async fn pack(headers: &HeaderMap, mut reply: Reply) -> Reply {
-    let Payload::Whole(bytes) = &reply.payload else { return reply };
-    if bytes.len() <= WORTH_PACKING || !wants_gzip(headers) {
+    let worth = match &reply.payload {
+        Payload::Whole(bytes) => bytes.len() > WORTH_PACKING,
+        Payload::Pieces(_) => true,
+        Payload::Stream(_) => false,
+    };
+    if !worth || !wants_gzip(headers) {
         return reply;
     }
-    let bytes = bytes.clone();
-    let packed = tokio::task::spawn_blocking(move || {
-        let mut packer = GzEncoder::new(Vec::with_capacity(bytes.len() / 8), Compression::fast());
-        packer.write_all(&bytes).and_then(|()| packer.finish())
-    });
-    // Whatever goes wrong here, the unpacked answer is as right.
-    if let Ok(Ok(packed)) = packed.await {
-        reply.payload = Payload::Whole(packed.into());
-        reply.headers.push((CONTENT_ENCODING, http::HeaderValue::from_static("gzip")));
-        reply.headers.push((http::header::VARY, http::HeaderValue::from_static("Accept-Encoding")));
-    }
+    reply.payload = match reply.payload {
+        Payload::Whole(bytes) => {
+            let plain = bytes.clone();
+            // Whatever goes wrong here, the unpacked answer is as right.
+            match tokio::task::spawn_blocking(move || gzip::whole(&plain)).await {
+                Ok(packed) => Payload::Whole(packed),
+                Err(_) => return Reply { payload: Payload::Whole(bytes), ..reply },
+            }
+        }
+        Payload::Pieces(pieces) => Payload::Pieces(gzip::pieces(pieces)),
+        other => other,
+    };
+    reply.headers.push((CONTENT_ENCODING, http::HeaderValue::from_static("gzip")));
+    reply.headers.push((http::header::VARY, http::HeaderValue::from_static("Accept-Encoding")));
     reply
 }
 

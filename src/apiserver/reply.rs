@@ -3,6 +3,8 @@
 use api::Status;
 use axum::body::Body;
 use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WARNING};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::Value;
@@ -13,6 +15,8 @@ use crate::accept::Encoding;
 pub(crate) enum Payload {
     /// All of it.
     Whole(Bytes),
+    /// A document that is made while it is sent, in pieces that are worth packing.
+    Pieces(BoxStream<'static, Result<Bytes, Status>>),
     /// As it comes.
     Stream(Body),
 }
@@ -39,6 +43,10 @@ impl Reply {
 
     pub fn stream(media_type: &'static str, body: Body) -> Self {
         Self::new(200, media_type, Payload::Stream(body))
+    }
+
+    pub fn pieces(media_type: &'static str, pieces: BoxStream<'static, Result<Bytes, Status>>) -> Self {
+        Self::new(200, media_type, Payload::Pieces(pieces))
     }
 
     pub fn text(code: u16, text: impl Into<String>) -> Self {
@@ -91,6 +99,9 @@ impl Reply {
         }
         let body = match self.payload {
             Payload::Whole(bytes) => Body::from(bytes),
+            Payload::Pieces(pieces) => {
+                Body::from_stream(pieces.map_err(|status| std::io::Error::other(status.message)))
+            }
             Payload::Stream(body) => body,
         };
         let mut response = Response::new(body);

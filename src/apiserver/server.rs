@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ use crate::authentication::{Authenticator, Credentials, authenticate};
 use crate::authorization::{Authorizer, COMPONENTS, refusal};
 use crate::config::{Config, HealthCheck, Limits, Version};
 use crate::documents::Documents;
-use crate::flight::Flight;
+use crate::flight::{Class, Flight};
 use crate::gateway::{NoTransport, NodeGateway, ServiceTransport};
 use crate::health::Endpoint;
 use crate::journal::Journal;
@@ -64,7 +64,7 @@ impl ApiServer {
             authorizer: config.authorizer,
             authenticators: config.authenticators,
             journal: Journal::new(&config.metrics),
-            flight: Flight::new(&config.limits),
+            flight: Flight::new(config.limits.in_flight),
             limits: config.limits,
             version: config.version,
             metrics: config.metrics,
@@ -248,8 +248,9 @@ impl Door {
         let name = user.name.clone();
         let noted = asked.clone();
         let span = tracing::debug_span!("request", verb = asked.verb, path = %asked.path, user = %name);
-        let work = self.guarded(user, asked, query, kinds, request).instrument(span);
-        let reply = match AssertUnwindSafe(work).catch_unwind().await {
+        let placed = OnceLock::new();
+        let work = self.guarded(user, asked, query, kinds, request, &placed).instrument(span);
+        let mut reply = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(reply)) => reply,
             Ok(Err(status)) => Reply::status(&status),
             Err(_) => {
@@ -258,6 +259,7 @@ impl Door {
                 Reply::status(&Status::internal("the request failed unexpectedly; the server's log has the reason"))
             }
         };
+        reply.headers.extend(placed.get().into_iter().flat_map(Class::headers));
         let reply = packing::pack(&headers, reply).await;
         server.journal.note(&noted, known, &name, reply.code, began.elapsed());
         reply.into_response()
@@ -283,21 +285,29 @@ impl Door {
         query: Query,
         kinds: Arc<KindSet>,
         request: Request<Body>,
+        placed: &OnceLock<Class>,
     ) -> Result<Reply, Status> {
         let server = Arc::clone(&self.server);
         let (parts, body) = request.into_parts();
         refuse_impersonation(&parts.headers, &user)?;
         let anonymous = open_to_all(&parts.method, &asked.path);
         let long = is_long_running(&asked);
-        let _seat = if long { None } else { Some(server.flight.board(&user, asked.verb)?) };
+        let most = server.limits.request;
+        let access = access_request(&user, &asked, &query);
+        // What runs in this process is bounded by itself, and keeps the cluster up.
+        let _seat = match &*self.identity {
+            Identity::Fixed(_) => None,
+            Identity::Credentials => {
+                let class = placed.get_or_init(|| server.flight.classify(&server.objects, &kinds, &access));
+                if long { None } else { Some(server.flight.board(class, most).await?) }
+            }
+        };
         if !anonymous {
-            let access = access_request(&user, &asked, &query);
             let decision = server.authorizer.authorize(&access).await;
             if !decision.is_allowed() {
                 return Err(refusal(&access, &decision));
             }
         }
-        let most = server.limits.request;
         let limit = if long { most } else { query.timeout(most)? };
         let call = Call {
             server,

@@ -82,6 +82,11 @@ impl KindCache {
         self.state.read().items.is_empty()
     }
 
+    /// The revision that changed anything here last.
+    pub fn last(&self) -> Revision {
+        self.state.read().last
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let state = self.state.read();
         // Read while the lock is held: progress cannot pass a change to this kind that is not in yet.

@@ -137,6 +137,17 @@ impl Objects {
         if exact { cache.snapshot_at(at).map_err(|oldest| refusal::too_old(at, oldest)) } else { Ok(cache.snapshot()) }
     }
 
+    /// The revision that changed an object of the kind last, as far as the cache has come. For what is computed from all objects of a kind: it
+    /// is computed again when this has moved.
+    pub fn changed_at(&self, kind: &Kind) -> Revision {
+        self.inner.cache.kind(&keys::resource(kind)).last()
+    }
+
+    /// All objects of a kind that the cache has now, as they are stored.
+    pub fn now(&self, kind: &Kind) -> Vec<Arc<Object>> {
+        self.inner.cache.kind(&keys::resource(kind)).snapshot().items.values().cloned().collect()
+    }
+
     /// Waits until the cache has everything that the store has.
     pub(crate) async fn fresh(&self) -> Result<(), Status> {
         let newest = self.inner.store.revision().await.map_err(|error| refusal::not_read(&error))?;

@@ -124,3 +124,26 @@ async fn people_get_indented_answers() {
         assert_eq!(text.contains("\n  \""), pretty, "{query} {headers:?}: {text}");
     }
 }
+
+/// A list that is too large to be held whole is the same document in every form, packed or not.
+#[tokio::test]
+async fn large_lists_are_written_piece_by_piece() {
+    let cluster = cluster().await;
+    for at in 0..150 {
+        let object = json!({ "metadata": { "name": format!("large-{at:03}") }, "data": { "text": "x y".repeat(4096) } });
+        assert_eq!(cluster.post("/api/v1/namespaces/default/configmaps", &object).await.code, 201);
+    }
+    let path = "/api/v1/namespaces/default/configmaps";
+    let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+    let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    for (accept, items) in [("application/json", "items"), (partial, "items"), (table, "rows")] {
+        let plain = cluster.ask("GET", path, &[("accept", accept)], "").await;
+        assert_eq!(plain.json()[items].as_array().map(Vec::len), Some(150), "{accept}");
+        let packed = cluster.ask("GET", path, &[("accept", accept), ("accept-encoding", "gzip")], "").await;
+        assert_eq!(packed.header("content-encoding"), "gzip", "{accept}");
+        let mut unpacked = Vec::new();
+        let mut reader = flate2::read::GzDecoder::new(packed.body.as_slice());
+        std::io::Read::read_to_end(&mut reader, &mut unpacked).unwrap();
+        assert!(unpacked == plain.body, "{accept}");
+    }
+}

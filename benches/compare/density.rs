@@ -121,7 +121,7 @@ async fn creates(
 }
 
 /// What the disk gives one writer who waits for each 2 KiB to be durable.
-fn synced_appends(folder: &Path) -> anyhow::Result<f64> {
+pub fn synced_appends(folder: &Path) -> anyhow::Result<f64> {
     let mut file = std::fs::File::create(folder.join("synced"))?;
     let (began, mut count) = (Instant::now(), 0);
     while began.elapsed() < Duration::from_secs(1) {

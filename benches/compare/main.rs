@@ -1,6 +1,6 @@
 //! `cargo bench --bench compare [-- SECTION…]`: the README's figures, each beside a reference of the same run.
 //!
-//! Sections are `http`, `apply`, `victim` and `density`; all of them without an argument. Tables go to stdout as Markdown,
+//! Sections are `http`, `apply`, `victim`, `density` and `api`; all of them without an argument. Tables go to stdout as Markdown,
 //! progress to stderr. Servers are child processes; `benches/tools` puts those of others in place, and a contestant whose
 //! program is missing is left out with a word about it.
 
@@ -11,9 +11,11 @@
 mod api;
 mod apply;
 mod closed;
+mod control_plane;
 mod coracle;
 mod density;
 mod http;
+mod http2;
 mod machine;
 mod native;
 mod neighbour;
@@ -30,8 +32,13 @@ use std::process::ExitCode;
 
 type Section = (&'static str, fn() -> anyhow::Result<()>);
 
-const SECTIONS: [Section; 4] =
-    [("http", http::run), ("apply", apply::run), ("victim", victim::run), ("density", density::run)];
+const SECTIONS: [Section; 5] = [
+    ("http", http::run),
+    ("apply", apply::run),
+    ("victim", victim::run),
+    ("density", density::run),
+    ("api", control_plane::run),
+];
 
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -43,7 +50,7 @@ fn main() -> ExitCode {
         return report(native::serve(text));
     }
     if let Some(unknown) = arguments.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
-        eprintln!("there is no section {unknown}; there are http, apply, victim and density");
+        eprintln!("there is no section {unknown}; there are http, apply, victim, density and api");
         return ExitCode::from(2);
     }
     println!("{}\n", machine::facts());

@@ -102,3 +102,23 @@ pub fn unscheduled_pod(name: &str) -> Value {
         },
     })
 }
+
+/// A pod of the size that a deployed one has (2.7 KB), which no scheduler looks at.
+pub fn waiting_pod(name: &str) -> Value {
+    let mut pod = unscheduled_pod(name);
+    pod["metadata"]["annotations"] = json!({ "bench/padding": "p".repeat(1200) });
+    pod
+}
+
+/// A Deployment whose pods no scheduler looks at.
+pub fn waiting_deployment(name: &str, replicas: usize) -> Value {
+    let pod = unscheduled_pod(name);
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
+        "spec": {
+            "replicas": replicas,
+            "selector": { "matchLabels": { "app": name } },
+            "template": { "metadata": { "labels": { "app": name } }, "spec": pod["spec"] },
+        },
+    })
+}

@@ -118,6 +118,15 @@ pub trait Behaviour: Send + Sync + 'static {
     fn grace_seconds(&self, _object: &Value) -> Option<i64> {
         None
     }
+    /// Whether dependents stay when the object is deleted and nobody says what is to become of them, as for the oldest
+    /// kinds of Kubernetes.
+    fn orphans_dependents(&self) -> bool {
+        false
+    }
+    /// What a client is told that deletes and does not say what is to become of dependents.
+    fn deletion_warning(&self) -> Option<&'static str> {
+        None
+    }
     /// Warnings for the `Warning:` header.
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()

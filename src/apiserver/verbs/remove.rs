@@ -29,7 +29,8 @@ pub(crate) async fn delete(mut call: Call, target: Target) -> Result<Reply, Stat
     // Only who asked for background deletion the old way is told that there is more to come.
     let orphan = sent.as_ref().and_then(|body| body.get("orphanDependents")).and_then(Value::as_bool);
     let code = if orphan.or(call.query.optional_flag("orphanDependents")) == Some(false) { 202 } else { 200 };
-    deleted(&target.kind, &outcome, agreed, &call.query, code)
+    let reply = deleted(&target.kind, &outcome, agreed, &call.query, code)?;
+    Ok(reply.with_warnings(options.warnings.take()))
 }
 
 /// Answers a deletion; `marked` is the code for an object that is still there.

@@ -52,6 +52,9 @@ impl Objects {
             sent: sent_delete_options(options),
             ..WriteOptions::default()
         };
+        if let Some(warning) = kind.behaviour.deletion_warning().filter(|_| options.propagation.is_none()) {
+            options.warnings.push(warning);
+        }
         self.fresh().await?;
         for _ in 0..ATTEMPTS {
             let current = self.cached(kind, target.namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
@@ -119,7 +122,7 @@ fn check_preconditions(target: Target<'_>, current: &Object, options: &DeleteOpt
 /// The object after it was asked to go. Asking again can only make it sooner.
 fn asked_to_go(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp) -> Value {
     let mut new = old.clone();
-    dependents(&mut new, options.propagation);
+    dependents(kind, &mut new, options.propagation);
     let own = kind.behaviour.grace_seconds(old);
     let grace = match (own, options.grace_seconds) {
         // Nobody would ever confirm it (a pod that no node has).
@@ -158,8 +161,10 @@ fn asked_to_go(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp
 }
 
 /// What becomes of dependents is kept as a finalizer, which the garbage collector takes away when it has seen to it.
-fn dependents(object: &mut Value, propagation: Option<Propagation>) {
-    let Some(propagation) = propagation else { return };
+fn dependents(kind: &Kind, object: &mut Value, propagation: Option<Propagation>) {
+    let decided = meta::finalizers(object).any(|name| matches!(name, meta::FOREGROUND | meta::ORPHAN));
+    let usual = || (kind.behaviour.orphans_dependents() && !decided).then_some(Propagation::Orphan);
+    let Some(propagation) = propagation.or_else(usual) else { return };
     let wanted = match propagation {
         Propagation::Foreground => Some(meta::FOREGROUND),
         Propagation::Orphan => Some(meta::ORPHAN),

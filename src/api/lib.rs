@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cel;
 pub mod discovery;
 pub mod kind;
 pub mod kinds;
@@ -18,6 +19,7 @@ pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -32,14 +32,18 @@ mod endpoints;
 mod garbage_collector;
 mod kinds;
 mod namespace;
+mod node_taints;
 mod owners;
+mod pod_control;
 mod pod_gc;
 mod pods;
 mod replica_set;
 mod root_ca;
 mod selection;
 mod service_account;
+mod storage_protection;
 mod suffix;
+mod ttl_after_finished;
 
 pub use selection::{ALL, Entry, Selection, SelectionError};
 

@@ -1,4 +1,4 @@
-//! Keeps as many pods of a template as a ReplicaSet asks for.
+//! Keeps as many pods of a template as a ReplicaSet or a ReplicationController asks for.
 //!
 //! *Owns*: the pods that a ReplicaSet controls (creation, deletion, adoption, release) and the ReplicaSet's status.
 //!
@@ -13,73 +13,77 @@ use std::time::Duration;
 use async_trait::async_trait;
 use client::Client;
 use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
-use client::events::Recorder;
 use client::informers::{Informer, Key};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, ReplicationController};
 use kube::core::SelectorExt;
 
 use crate::claims::{self, Claims};
 use crate::owners::{controlled_by, controller_of, is_deleting};
+use crate::pod_control::PodControl;
 use crate::{Rig, pods};
 
 mod act;
+mod owner;
 mod plan;
 mod ranking;
 mod status;
 #[cfg(test)]
 mod tests;
 
+use owner::ReplicaOwner;
 use plan::Plan;
 
 pub(crate) fn start(rig: Rig) {
-    let sets = rig.informers.of::<ReplicaSet>();
+    start_for::<ReplicaSet>(rig);
+}
+
+pub(crate) fn start_replication(rig: Rig) {
+    start_for::<ReplicationController>(rig);
+}
+
+fn start_for<O: ReplicaOwner>(rig: Rig) {
+    let sets = rig.informers.of::<O>();
     let pods = rig.informers.of::<Pod>();
     claims::index_orphans(&pods);
     let owners = sets.clone();
-    let controller = Controller::new("replica_set", &rig.metrics)
+    let controller = Controller::new(O::CONTROLLER, &rig.metrics)
         .workers(16)
         .each(&sets)
-        .controlled(&pods, "ReplicaSet")
+        .controlled(&pods, O::KIND)
         .watch(&pods, move |change| {
             claims::would_adopt(change, &owners, |set, labels| {
-                claims::selector(&selector_of(set)).is_some_and(|selector| selector.matches(labels))
+                claims::selector(&set.selector()).is_some_and(|selector| selector.matches(labels))
             })
         });
-    let events = rig.recorder("replicaset-controller");
-    let (own, expectations) = (Expectations::default(), Expectations::default());
-    controller.start(&rig.tasks, ReplicaSets { client: rig.client, sets, pods, own, expectations, events });
+    let control = PodControl::new(&rig, &pods, O::COMPONENT);
+    let own = Expectations::default();
+    controller.start(&rig.tasks, ReplicaSets { client: rig.client, sets, pods, own, control });
 }
 
-struct ReplicaSets {
+struct ReplicaSets<O> {
     client: Client,
-    sets: Informer<ReplicaSet>,
+    sets: Informer<O>,
     pods: Informer<Pod>,
     /// Statuses written.
     own: Expectations,
-    /// Pods made and deleted.
-    expectations: Expectations,
-    events: Recorder,
-}
-
-fn selector_of(set: &ReplicaSet) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
-    set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default()
+    control: PodControl,
 }
 
 #[async_trait]
-impl Reconcile for ReplicaSets {
+impl<O: ReplicaOwner> Reconcile for ReplicaSets<O> {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
         let Some(set) = self.sets.at(key) else {
             self.own.forget(key);
-            self.expectations.forget(key);
+            self.control.forget(key);
             return Ok(Next::Done);
         };
         if !self.own.met(key, &self.sets) {
             return Ok(Next::Done);
         }
-        let Some(selector) = claims::selector(&selector_of(&set)) else { return Ok(Next::Done) };
-        let mut claims = claims::claims(&set.metadata, &selector, &self.pods);
+        let Some(selector) = claims::selector(&set.selector()) else { return Ok(Next::Done) };
+        let mut claims = claims::claims(set.envelope(), &selector, &self.pods);
         claims.adopt.retain(|pod| pods::is_active(pod));
         if !claims.settled() {
             claims.settle(&self.client, &controlled_by(set.as_ref())).await?;
@@ -87,8 +91,8 @@ impl Reconcile for ReplicaSets {
         }
         let Claims { owned, .. } = claims;
         // With writes of an earlier run still on their way to the cache, counting pods would count wrong.
-        let plan = if self.expectations.met(key, &self.pods) && !is_deleting(&set.metadata) {
-            plan::plan(&set, &owned, || self.related(&set), Timestamp::now())
+        let plan = if self.control.settled(key) && !is_deleting(set.envelope()) {
+            plan::plan(set.as_ref(), &owned, || self.related(&set), Timestamp::now())
         } else {
             Plan::Nothing
         };
@@ -101,22 +105,22 @@ impl Reconcile for ReplicaSets {
     }
 }
 
-impl ReplicaSets {
+impl<O: ReplicaOwner> ReplicaSets<O> {
     /// The active pods of all ReplicaSets that have the same controller as `set`.
-    fn related(&self, set: &ReplicaSet) -> Vec<Arc<Pod>> {
-        let Some(controller) = controller_of(&set.metadata) else {
-            return self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or_default());
+    fn related(&self, set: &O) -> Vec<Arc<Pod>> {
+        let Some(controller) = controller_of(set.envelope()) else {
+            return self.pods.owned_by(set.envelope().uid.as_deref().unwrap_or_default());
         };
         self.sets
             .owned_by(&controller.uid)
             .iter()
-            .flat_map(|sibling| self.pods.owned_by(sibling.metadata.uid.as_deref().unwrap_or_default()))
+            .flat_map(|sibling| self.pods.owned_by(sibling.envelope().uid.as_deref().unwrap_or_default()))
             .collect()
     }
 
     /// A pod that is ready becomes available without any event.
-    fn next(&self, set: &ReplicaSet, owned: &[Arc<Pod>]) -> Next {
-        let (min_ready, now) = (status::min_ready_seconds(set), Timestamp::now());
+    fn next(&self, set: &O, owned: &[Arc<Pod>]) -> Next {
+        let (min_ready, now) = (set.min_ready_seconds(), Timestamp::now());
         let soonest = owned
             .iter()
             .filter_map(|pod| match pods::availability(pod, min_ready, now) {

@@ -38,6 +38,12 @@ const fn entry(name: &'static str, alias: &'static str, identity: &'static str, 
 pub const ALL: &[Entry] = &[
     entry("deployment-controller", "deployment", "deployment-controller", crate::deployment::start),
     entry("replicaset-controller", "replicaset", "replicaset-controller", crate::replica_set::start),
+    entry(
+        "replicationcontroller-controller",
+        "replicationcontroller",
+        "replication-controller",
+        crate::replica_set::start_replication,
+    ),
     entry("endpointslice-controller", "endpointslice", "endpointslice-controller", crate::endpoint_slice::start),
     entry("endpoints-controller", "endpoint", "endpoint-controller", crate::endpoints::start),
     entry("namespace-controller", "namespace", "namespace-controller", crate::namespace::start),
@@ -55,6 +61,25 @@ pub const ALL: &[Entry] = &[
         crate::root_ca::start,
     ),
     entry("pod-garbage-collector-controller", "podgc", "pod-garbage-collector", crate::pod_gc::start),
+    entry("node-lifecycle-controller", "nodelifecycle", "node-controller", crate::node_taints::start),
+    entry(
+        "persistentvolumeclaim-protection-controller",
+        "pvc-protection",
+        "pvc-protection-controller",
+        crate::storage_protection::start_claims,
+    ),
+    entry(
+        "persistentvolume-protection-controller",
+        "pv-protection",
+        "pv-protection-controller",
+        crate::storage_protection::start_volumes,
+    ),
+    entry(
+        "ttl-after-finished-controller",
+        "ttl-after-finished",
+        "ttl-after-finished-controller",
+        crate::ttl_after_finished::start,
+    ),
 ];
 
 /// A name that no controller has.

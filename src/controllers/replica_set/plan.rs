@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::Pod;
 
+use super::owner::ReplicaOwner;
 use super::ranking;
 use crate::pods;
 
@@ -26,13 +26,13 @@ pub(super) enum Plan {
 /// Compares the wanted number with the pods that the ReplicaSet owns. `related` gives the pods of its siblings, which
 /// are asked for only when pods have to be chosen.
 pub(super) fn plan(
-    set: &ReplicaSet,
+    set: &impl ReplicaOwner,
     owned: &[Arc<Pod>],
     related: impl FnOnce() -> Vec<Arc<Pod>>,
     now: Timestamp,
 ) -> Plan {
     let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-    let wanted = usize::try_from(wanted(set)).unwrap_or(0);
+    let wanted = usize::try_from(set.wanted()).unwrap_or(0);
     if active.len() < wanted {
         return Plan::Create((wanted - active.len()).min(BURST));
     }
@@ -44,9 +44,4 @@ pub(super) fn plan(
         return Plan::Delete(active);
     }
     Plan::Delete(ranking::first_to_go(active, &related(), surplus, now))
-}
-
-/// `spec.replicas`, 1 when unset.
-pub(super) fn wanted(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
+use k8s_openapi::api::apps::v1::{ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use super::owner::ReplicaOwner;
 use crate::owners::is_deleting;
 use crate::pods::{self, Availability};
 
@@ -19,21 +20,16 @@ pub(super) struct Failure {
     pub message: String,
 }
 
-pub(super) fn min_ready_seconds(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|spec| spec.min_ready_seconds).unwrap_or(0)
-}
-
 /// Counts the pods.
 pub(super) fn status(
-    set: &ReplicaSet,
+    set: &impl ReplicaOwner,
     owned: &[Arc<Pod>],
     failure: Option<&Failure>,
     now: Timestamp,
 ) -> ReplicaSetStatus {
     let active = || owned.iter().filter(|pod| pods::is_active(pod));
-    let min_ready = min_ready_seconds(set);
-    let template =
-        set.spec.as_ref().and_then(|spec| spec.template.as_ref()).and_then(|template| template.metadata.as_ref());
+    let min_ready = set.min_ready_seconds();
+    let template = set.template().and_then(|template| template.metadata.as_ref());
     let labels = template.and_then(|meta| meta.labels.clone()).unwrap_or_default();
     let is_labelled = |pod: &Pod| labels.iter().all(|(label, value)| pod.labels().get(label) == Some(value));
     let terminating = owned.iter().filter(|pod| is_deleting(&pod.metadata) && !pods::is_finished(pod)).count();
@@ -45,7 +41,7 @@ pub(super) fn status(
             active().filter(|pod| pods::availability(pod, min_ready, now) == Availability::Yes).count(),
         ),
         terminating_replicas: Some(count(terminating).unwrap_or(0)),
-        observed_generation: set.metadata.generation,
+        observed_generation: set.envelope().generation,
         conditions: conditions(set, failure, now),
     }
 }
@@ -55,8 +51,8 @@ fn count(count: usize) -> Option<i32> {
     i32::try_from(count).ok().filter(|count| *count > 0)
 }
 
-fn conditions(set: &ReplicaSet, failure: Option<&Failure>, now: Timestamp) -> Option<Vec<ReplicaSetCondition>> {
-    let mut conditions = set.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+fn conditions(set: &impl ReplicaOwner, failure: Option<&Failure>, now: Timestamp) -> Option<Vec<ReplicaSetCondition>> {
+    let mut conditions = set.published().and_then(|status| status.conditions).unwrap_or_default();
     match failure {
         None => conditions.retain(|condition| condition.type_ != REPLICA_FAILURE),
         Some(_) if conditions.iter().any(|condition| condition.type_ == REPLICA_FAILURE) => {}

@@ -20,6 +20,10 @@ impl UserInfo {
     pub const MASTERS: &str = "system:masters";
     /// The group of everyone who authenticated.
     pub const AUTHENTICATED: &str = "system:authenticated";
+    /// The group of everyone who did not.
+    pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+    /// The user that nobody in particular is.
+    pub const ANONYMOUS: &str = "system:anonymous";
 
     /// An authenticated user; `system:authenticated` is added.
     pub fn new(name: impl Into<String>, groups: impl IntoIterator<Item = impl Into<String>>) -> Self {
@@ -32,7 +36,25 @@ impl UserInfo {
 
     /// Nobody in particular.
     pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
+        Self { name: Self::ANONYMOUS.into(), groups: vec![Self::UNAUTHENTICATED.into()], ..Self::default() }
+    }
+
+    /// A ServiceAccount, with the groups that it has.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+        Self::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
+    }
+
+    /// Namespace and name, when the user is a ServiceAccount.
+    pub fn as_service_account(&self) -> Option<(&str, &str)> {
+        let (namespace, name) = self.name.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let plain = !namespace.is_empty() && !name.is_empty() && !name.contains(':');
+        plain.then_some((namespace, name))
+    }
+
+    /// The node's name, when the user is a node.
+    pub fn as_node(&self) -> Option<&str> {
+        self.name.strip_prefix("system:node:").filter(|name| !name.is_empty() && self.is_in("system:nodes"))
     }
 
     /// Whether the user is a member of `group`.
@@ -62,4 +84,16 @@ pub struct AccessRequest {
     pub name: String,
     /// A path that is no resource (`/metrics`), empty otherwise.
     pub path: String,
+    /// The field selector of a list, as it was sent; empty when there is none.
+    pub field_selector: String,
+    /// The label selector of a list, as it was sent; empty when there is none.
+    pub label_selector: String,
+}
+
+impl AccessRequest {
+    /// The value that the field selector demands of `field`.
+    pub fn demanded(&self, field: &str) -> Option<String> {
+        let selector: crate::FieldSelector = self.field_selector.parse().ok()?;
+        selector.exact(field).map(str::to_owned)
+    }
 }

@@ -1,16 +1,20 @@
 //! Who asks: the seam that credentials are checked behind, and the credentials that are built in.
 
 mod certificate;
+mod impersonation;
 mod tokens;
 
 use std::sync::Arc;
 
 use api::UserInfo;
 use async_trait::async_trait;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 
 pub use certificate::{ClientCertificate, PeerCertificate};
+pub(crate) use impersonation::acting;
 pub use tokens::{StaticTokens, TokenFileError};
 
 /// What came with a request to prove who sent it. Nothing here can be put in by the body or by other headers.
@@ -60,10 +64,20 @@ impl Credentials {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let Some(text) = headers.get(AUTHORIZATION) else { return web_socket_bearer(headers) };
+    let text = text.to_str().ok()?;
     let (scheme, token) = text.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+}
+
+/// Browsers can put no header on a WebSocket: their token comes as one of the protocols that they offer.
+fn web_socket_bearer(headers: &HeaderMap) -> Option<String> {
+    const FORM: &str = "base64url.bearer.authorization.k8s.io.";
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let token = offers.flat_map(|value| value.split(',')).find_map(|offer| offer.trim().strip_prefix(FORM))?;
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok()?;
+    String::from_utf8(decoded).ok().filter(|token| !token.is_empty())
 }
 
 /// Asks one after the other. Nobody knows the credentials, or there are none: `None`.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod aggregation;
 pub mod admission;
 pub mod authentication;
 pub mod authorization;
@@ -19,10 +20,12 @@ pub mod certificates;
 mod config;
 mod documents;
 mod flight;
+mod forwarding;
 pub mod gateway;
 mod health;
 mod journal;
 mod listener;
+mod metrics_api;
 mod packing;
 mod path;
 mod paths;
@@ -37,7 +40,7 @@ mod verbs;
 mod tests;
 
 pub use authentication::{Authenticator, ClientCertificate, Credentials, Rejected, StaticTokens};
-pub use authorization::{Authorizer, COMPONENTS, Decision, MastersOnly};
+pub use authorization::{Authorizer, Decision, MastersOnly};
 pub use certificates::Authority;
 pub use config::{Config, HealthCheck, Limits, Version};
 pub use gateway::{ContainerAddress, LogOptions, LogStream, NoNodes, NodeGateway, ServiceTransport};

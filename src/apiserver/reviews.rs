@@ -166,7 +166,7 @@ async fn access(call: &Call, object: &Value, kind: &str, user: UserInfo) -> Resu
             subresource: text(asked, "subresource"),
             namespace: text(asked, "namespace"),
             name: text(asked, "name"),
-            path: String::new(),
+            ..AccessRequest::default()
         },
         (None, Some(asked)) => {
             AccessRequest { user, verb: text(asked, "verb"), path: text(asked, "path"), ..AccessRequest::default() }

@@ -14,19 +14,21 @@ use axum::body::Body;
 use base::Shutdown;
 use bytes::Bytes;
 use futures::FutureExt;
-use http::header::{ACCEPT, HeaderName, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::header::{ACCEPT, USER_AGENT};
+use http::{HeaderMap, Method, Request, Response};
 use objects::Objects;
 use parking_lot::{Mutex, RwLock};
 use tracing::Instrument;
 
+use crate::admission;
 use crate::accept::{self, Agreed, Encoding};
-use crate::authentication::{Authenticator, Credentials, authenticate};
-use crate::authorization::{Authorizer, COMPONENTS, refusal};
+use crate::aggregation::{self, Registry};
+use crate::authentication::{Authenticator, Credentials, Rejected, acting, authenticate};
+use crate::authorization::{Authorizer, refusal};
 use crate::config::{Config, HealthCheck, Limits, Version};
 use crate::documents::Documents;
 use crate::flight::{Class, Flight};
-use crate::gateway::{NoTransport, NodeGateway, ServiceTransport};
+use crate::gateway::{MetricsSource, NoMetrics, NoTransport, NodeGateway, ServiceTransport};
 use crate::health::Endpoint;
 use crate::journal::Journal;
 use crate::path::{self, Asked};
@@ -49,9 +51,11 @@ pub(crate) struct Inner {
     pub metrics: base::metrics::Metrics,
     pub gateway: RwLock<Arc<dyn NodeGateway>>,
     pub transport: RwLock<Arc<dyn ServiceTransport>>,
+    pub usage: RwLock<Arc<dyn MetricsSource>>,
     pub images: RwLock<Option<axum::Router>>,
     pub checks: RwLock<Vec<HealthCheck>>,
     pub documents: Documents,
+    pub aggregation: Registry,
     pub journal: Journal,
     flight: Flight,
 }
@@ -59,6 +63,7 @@ pub(crate) struct Inner {
 impl ApiServer {
     /// A server over `objects`. Nothing listens until [`ApiServer::serve`].
     pub fn new(objects: Objects, config: Config) -> Self {
+        admission::install_configured(&objects, &config.authorizer);
         let inner = Inner {
             objects,
             authorizer: config.authorizer,
@@ -70,9 +75,11 @@ impl ApiServer {
             metrics: config.metrics,
             gateway: RwLock::new(config.node_gateway),
             transport: RwLock::new(Arc::new(NoTransport)),
+            usage: RwLock::new(Arc::new(NoMetrics)),
             images: RwLock::new(config.images),
             checks: RwLock::new(config.checks),
             documents: Documents::default(),
+            aggregation: Registry::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -85,6 +92,11 @@ impl ApiServer {
     /// The way to Services and pods, for the `proxy` subresources and aggregated APIs.
     pub fn set_transport(&self, transport: Arc<dyn ServiceTransport>) {
         *self.inner.transport.write() = transport;
+    }
+
+    /// Whoever measures what pods and nodes use, for `metrics.k8s.io`.
+    pub fn set_metrics_source(&self, source: Arc<dyn MetricsSource>) {
+        *self.inner.usage.write() = source;
     }
 
     /// What it serves.
@@ -112,12 +124,10 @@ impl ApiServer {
     }
 
     /// The whole API for one part of this process, without a socket: every request is `user`'s, whatever it carries.
-    /// The user becomes a member of [`COMPONENTS`].
+    /// It may do what its roles allow, as anybody.
     pub fn in_process(&self, mut user: UserInfo) -> InProcess {
-        for group in [UserInfo::AUTHENTICATED, COMPONENTS] {
-            if !user.is_in(group) {
-                user.groups.push(group.to_owned());
-            }
+        if !user.is_in(UserInfo::AUTHENTICATED) {
+            user.groups.push(UserInfo::AUTHENTICATED.to_owned());
         }
         InProcess { door: self.door(Identity::Fixed(user), Shutdown::new()) }
     }
@@ -232,8 +242,7 @@ impl Door {
         };
         let headers = request.headers().clone();
         let credentials = Credentials::of(&headers, request.extensions());
-        let open = open_to_all(request.method(), request.uri().path());
-        let user = match self.user(&credentials, open).await {
+        let user = match self.user(&credentials).await {
             Ok(user) => user,
             Err(status) => {
                 server.journal.note(&asked, false, "", status.code, began.elapsed());
@@ -265,16 +274,15 @@ impl Door {
         reply.into_response()
     }
 
-    /// Who asks. Whoever proves nothing may look at what is open to all, and nothing else.
-    async fn user(&self, credentials: &Credentials, open: bool) -> Result<UserInfo, Status> {
+    /// Who asks. Whoever proves nothing is nobody in particular; whoever proves something wrong gets no further.
+    async fn user(&self, credentials: &Credentials) -> Result<UserInfo, Status> {
         let user = match &*self.identity {
             Identity::Fixed(user) => return Ok(user.clone()),
             Identity::Credentials => authenticate(&self.server.authenticators, credentials).await,
         };
         match user {
-            Ok(Some(user)) => Ok(user),
-            Ok(None) if open => Ok(UserInfo::anonymous()),
-            _ => Err(Status::unauthorized()),
+            Ok(user) => Ok(user.unwrap_or_else(UserInfo::anonymous)),
+            Err(Rejected) => Err(Status::unauthorized()),
         }
     }
 
@@ -289,8 +297,8 @@ impl Door {
     ) -> Result<Reply, Status> {
         let server = Arc::clone(&self.server);
         let (parts, body) = request.into_parts();
-        refuse_impersonation(&parts.headers, &user)?;
-        let anonymous = open_to_all(&parts.method, &asked.path);
+        let user = acting(&parts.headers, user, &*server.authorizer).await?;
+        let open = open_to_all(&parts.method, &asked.path);
         let long = is_long_running(&asked);
         let most = server.limits.request;
         let access = access_request(&user, &asked, &query);
@@ -302,7 +310,7 @@ impl Door {
                 if long { None } else { Some(server.flight.board(class, most).await?) }
             }
         };
-        if !anonymous {
+        if !open {
             let decision = server.authorizer.authorize(&access).await;
             if !decision.is_allowed() {
                 return Err(refusal(&access, &decision));
@@ -334,10 +342,10 @@ impl Door {
     }
 }
 
-/// The paths that need no credentials.
+/// The paths that need no rights: probes ask before there are any roles.
 fn open_to_all(method: &Method, path: &str) -> bool {
     let reads = method == Method::GET || method == Method::HEAD;
-    reads && (Endpoint::of(path).is_some() || path.trim_end_matches('/') == "/version")
+    reads && Endpoint::of(path).is_some()
 }
 
 /// Requests that stay open for as long as somebody listens: they take no seat and have no time limit.
@@ -358,26 +366,13 @@ fn access_request(user: &UserInfo, asked: &Asked, query: &Query) -> AccessReques
     access.subresource = resource.subresource().to_owned();
     access.namespace = resource.namespace.clone().unwrap_or_default();
     access.name = resource.name().to_owned();
-    if access.name.is_empty() && matches!(asked.verb, "list" | "watch" | "deletecollection") {
-        // A list of one name is about that name.
-        let selector = query.get("fieldSelector").and_then(|text| text.parse::<api::FieldSelector>().ok());
-        access.name = selector.and_then(|terms| terms.exact("metadata.name").map(str::to_owned)).unwrap_or_default();
+    if matches!(asked.verb, "list" | "watch" | "deletecollection") {
+        access.field_selector = query.get("fieldSelector").unwrap_or_default().to_owned();
+        access.label_selector = query.get("labelSelector").unwrap_or_default().to_owned();
+        if access.name.is_empty() {
+            // A list of one name is about that name.
+            access.name = access.demanded("metadata.name").unwrap_or_default();
+        }
     }
     access
-}
-
-/// Acting as somebody else is refused in words; taking no notice of the header would do more than was asked for.
-fn refuse_impersonation(headers: &HeaderMap, user: &UserInfo) -> Result<(), Status> {
-    const USER: HeaderName = HeaderName::from_static("impersonate-user");
-    let asks = headers.keys().any(|name| name.as_str().starts_with("impersonate-"));
-    if !asks {
-        return Ok(());
-    }
-    let whom = headers.get(USER).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
-    let message = format!(
-        "users {whom:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope: \
-         impersonation is not offered by this server",
-        user.name
-    );
-    Err(Status::new(403, "Forbidden", message))
 }

@@ -1,79 +1,89 @@
-//! What every cluster has from the start: its namespaces and the `kubernetes` Service.
+//! What every cluster has from the start: its namespaces, the `kubernetes` Service, the default roles, and the
+//! ConfigMaps that clients look for.
+//!
+//! # Adding objects
+//!
+//! A file under `bootstrap/` with a function that answers whole objects (apiVersion, kind, metadata, …), and one row in
+//! [`SETS`]. They are made where they are missing and left alone where they are there; all of them at once, so that a start
+//! costs about as much as one write.
+
+mod config_maps;
+mod kubernetes;
+mod rbac;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use client::Client;
-use k8s_openapi::api::core::v1::{Endpoints, Namespace, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Resource};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use api::{Kind, Status, UserInfo, meta};
+use futures::future::try_join_all;
+use objects::{Object, Objects, WriteOptions};
 use serde_json::{Value, json};
 
 /// Kubernetes' own namespaces.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
-/// The first address of the service network.
-const KUBERNETES_IP: &str = "10.96.0.1";
-const NAME: &str = "kubernetes";
 
-/// Makes what is missing. `endpoint` is where the API answers on the pod network.
+/// What the objects are made of.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where the API answers on the pod network.
+    pub endpoint: SocketAddr,
+    /// `https://127.0.0.1:6443`
+    pub server_url: String,
+    /// The authority that signs the server's and the clients' certificates, in PEM.
+    pub ca_certificate: String,
+    /// The authority that signs the certificates of those who speak for others (aggregated APIs), in PEM.
+    pub front_proxy_ca: String,
+}
+
+/// Objects that are made where they are missing.
+const SETS: &[fn(&Facts) -> Vec<Value>] = &[config_maps::objects];
+
+/// Makes what is missing.
 ///
 /// # Errors
-/// The first refusal of the API.
-pub async fn run(client: &Client, endpoint: SocketAddr) -> Result<(), kube::Error> {
-    for name in NAMESPACES {
-        let namespace = json!({ "metadata": { "name": name } });
-        ensure(&Api::<Namespace>::all(client.clone()), namespace).await?;
-    }
-    let service = json!({
-        "metadata": { "name": NAME, "labels": { "component": "apiserver", "provider": NAME } },
-        "spec": {
-            "clusterIP": KUBERNETES_IP,
-            "ports": [{ "name": "https", "port": 443, "protocol": "TCP", "targetPort": endpoint.port() }],
-        },
-    });
-    ensure(&Api::<Service>::namespaced(client.clone(), "default"), service).await?;
-    let endpoints = json!({
-        "metadata": { "name": NAME, "labels": { "endpointslice.kubernetes.io/skip-mirror": "true" } },
-        "subsets": [{
-            "addresses": [{ "ip": endpoint.ip() }],
-            "ports": [{ "name": "https", "port": endpoint.port(), "protocol": "TCP" }],
-        }],
-    });
-    renew(&Api::<Endpoints>::namespaced(client.clone(), "default"), endpoints).await?;
-    let slice = json!({
-        "metadata": { "name": NAME, "labels": { "kubernetes.io/service-name": NAME } },
-        "addressType": "IPv4",
-        "endpoints": [{ "addresses": [endpoint.ip()], "conditions": { "ready": true } }],
-        "ports": [{ "name": "https", "port": endpoint.port(), "protocol": "TCP" }],
-    });
-    renew(&Api::<EndpointSlice>::namespaced(client.clone(), "default"), slice).await
+/// The first refusal.
+pub async fn run(objects: &Objects, user: UserInfo, facts: &Facts) -> Result<(), Status> {
+    let options = WriteOptions::by(user);
+    let namespaces: Vec<Value> = NAMESPACES
+        .iter()
+        .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))
+        .collect();
+    try_join_all(namespaces.iter().map(|namespace| ensure(objects, namespace, &options))).await?;
+    let roles = rbac::objects();
+    let roles = try_join_all(roles.iter().map(|object| rbac::reconcile(objects, object, &options)));
+    let set: Vec<Value> = SETS.iter().flat_map(|set| set(facts)).collect();
+    let set = try_join_all(set.iter().map(|object| ensure(objects, object, &options)));
+    tokio::try_join!(roles, set, kubernetes::ensure(objects, facts.endpoint, &options)).map(drop)
 }
 
 /// Creates an object unless it is there.
-async fn ensure<K>(api: &Api<K>, object: Value) -> Result<(), kube::Error>
-where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
-{
-    let object: K = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
-    match api.create(&PostParams::default(), &object).await {
-        Err(error) if !client::is_conflict(&error) => Err(error),
+async fn ensure(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Result<(), Status> {
+    match find(objects, wanted) {
+        Some(_) => Ok(()),
+        None => create(objects, wanted, options).await,
+    }
+}
+
+async fn create(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Result<(), Status> {
+    // A kind that is not served has no objects.
+    let Some(kind) = kind(objects, wanted) else { return Ok(()) };
+    match objects.create(&kind, namespace(wanted), wanted.clone(), options).await {
+        Err(status) if status.reason != "AlreadyExists" => Err(status),
         _ => Ok(()),
     }
 }
 
-/// Creates an object, or brings it to what it should be: the endpoint's address may be another after a restart.
-async fn renew<K>(api: &Api<K>, object: Value) -> Result<(), kube::Error>
-where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
-{
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or(NAME).to_owned();
-    let typed: K = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
-    match api.create(&PostParams::default(), &typed).await {
-        Err(error) if client::is_conflict(&error) => {
-            api.patch(&name, &PatchParams::default(), &Patch::Merge(object)).await.map(drop)
-        }
-        other => other.map(drop),
-    }
+fn kind(objects: &Objects, object: &Value) -> Option<Arc<Kind>> {
+    let api_version = object["apiVersion"].as_str()?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    objects.kinds().by_kind(group, version, object["kind"].as_str()?).cloned()
+}
+
+fn namespace(object: &Value) -> Option<&str> {
+    Some(meta::namespace(object)).filter(|namespace| !namespace.is_empty())
+}
+
+fn find(objects: &Objects, wanted: &Value) -> Option<Arc<Object>> {
+    let kind = kind(objects, wanted)?;
+    objects.shelf(&kind.group, &kind.plural).get(namespace(wanted), meta::name(wanted))
 }

@@ -6,18 +6,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use apiserver::authentication::{ClientCertificate, StaticTokens};
+use apiserver::authorization::{Escalation, NodeRestriction, Rbac, Union};
 use apiserver::certificates::Authority;
-use apiserver::{ApiServer, Authenticator};
+use apiserver::{ApiServer, Authenticator, Authorizer};
 use base::Tasks;
 use base::metrics::Metrics;
 use images::ImageStore;
 use objects::Objects;
 use store::{SharedStore, Store};
 
+use crate::bootstrap::{self, Facts};
 use crate::config::Config;
 use crate::paths::Paths;
 use crate::running::StartError;
-use crate::{bootstrap, identity, kubeconfig};
+use crate::{identity, kubeconfig};
 
 /// The API of this process.
 pub(crate) struct Control {
@@ -42,15 +44,21 @@ pub(crate) async fn start(
     let listener = listen(config.api_listen)?;
     let address = listener.local_addr().map_err(|source| listen_error(config.api_listen, source))?;
     let authority = Authority::load_or_create(&paths.pki())?;
+    let front_proxy = Authority::load_or_create(&paths.pki().join("front-proxy"))?;
     let authenticators = authenticators(config)?;
 
     let store = open_store(config, paths).await?;
     let objects = Objects::open(Arc::clone(&store), api::kinds::builtin(), objects::Config::default(), tasks).await?;
     apiserver::admission::install(&objects);
+    let rbac = Rbac::new(&objects);
+    let authorizer: Arc<dyn Authorizer> = Arc::new(Union::node_and_rbac(&objects, rbac.clone()));
+    objects.add_admission(Arc::new(NodeRestriction::new(&objects)));
+    objects.add_admission(Arc::new(Escalation::new(rbac, Arc::clone(&authorizer))));
     let server = ApiServer::new(
-        objects,
+        objects.clone(),
         apiserver::Config {
             authenticators,
+            authorizer,
             images: Some(images::router(images.clone())),
             metrics: metrics.clone(),
             ..apiserver::Config::default()
@@ -65,8 +73,13 @@ pub(crate) async fn start(
             tracing::error!(%error, "the API listener failed");
         }
     });
-    let client = client::in_process(server.in_process(identity::bootstrap()), "default");
-    bootstrap::run(&client, endpoint).await?;
+    let facts = Facts {
+        endpoint,
+        server_url: kubeconfig::server_url(address),
+        ca_certificate: authority.certificate_pem().to_owned(),
+        front_proxy_ca: front_proxy.certificate_pem().to_owned(),
+    };
+    bootstrap::run(&objects, identity::bootstrap(), &facts).await?;
 
     let path = config.kubeconfig.clone().unwrap_or_else(|| paths.kubeconfig());
     let admin = authority.admin_certificate()?;

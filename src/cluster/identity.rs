@@ -23,12 +23,9 @@ impl Upstream {
     }
 }
 
-/// A controller's user, as kube-controller-manager names them.
-pub fn controller(name: &str) -> UserInfo {
-    UserInfo::new(
-        format!("system:serviceaccount:kube-system:{name}-controller"),
-        ["system:serviceaccounts", "system:serviceaccounts:kube-system"],
-    )
+/// A controller's user, as kube-controller-manager names them: a ServiceAccount of `kube-system`.
+pub fn controller(account: &str) -> UserInfo {
+    UserInfo::service_account("kube-system", account)
 }
 
 /// The scheduler's user.
@@ -48,7 +45,7 @@ pub fn informers() -> UserInfo {
 
 /// The user of what moves traffic.
 pub fn proxy() -> UserInfo {
-    UserInfo::new("system:kube-proxy", ["system:node-proxier"])
+    UserInfo::new("system:kube-proxy", Vec::<String>::new())
 }
 
 /// The user that makes what every cluster has.

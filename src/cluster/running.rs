@@ -54,7 +54,7 @@ pub enum StartError {
     #[error("cannot write the kubeconfig {}", path.display())]
     Kubeconfig { path: PathBuf, source: io::Error },
     #[error("the API refused what every cluster has")]
-    Bootstrap(#[from] kube::Error),
+    Bootstrap(#[from] api::Status),
     #[error(transparent)]
     Images(#[from] images::OpenError),
     #[error(transparent)]

@@ -35,6 +35,7 @@ mod reader;
 mod refusal;
 pub mod scale;
 mod services;
+mod shelf;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -60,6 +61,8 @@ pub use options::{
 };
 pub use reader::Reader;
 pub use services::ServiceRanges;
+pub use shelf::{Moved, Shelf};
+pub use store::Revision;
 pub use watch::{Watch, WatchEvent};
 pub use webhooks::{WebhookCaller, WebhookError};
 

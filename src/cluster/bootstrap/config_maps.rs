@@ -1,0 +1,51 @@
+//! ConfigMaps that clients and API extensions look for.
+
+use api::yaml;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::Facts;
+
+/// Whoever may speak for others to an aggregated API has this name in its certificate.
+pub const FRONT_PROXY: &str = "front-proxy-client";
+
+/// `kube-system/extension-apiserver-authentication`: whom an aggregated API believes. `kube-public/cluster-info`: where the
+/// cluster is, for whoever wants to join it.
+pub(super) fn objects(facts: &Facts) -> Vec<Value> {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{ "name": "", "cluster": {
+            "server": facts.server_url,
+            "certificate-authority-data": STANDARD.encode(&facts.ca_certificate),
+        } }],
+        "contexts": [],
+        "users": [],
+        "current-context": "",
+        "preferences": {},
+    });
+    let list = |name: &str| json!([name]).to_string();
+    vec![
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "extension-apiserver-authentication", "namespace": "kube-system" },
+            "data": {
+                "client-ca-file": facts.ca_certificate,
+                "requestheader-allowed-names": list(FRONT_PROXY),
+                "requestheader-client-ca-file": facts.front_proxy_ca,
+                "requestheader-extra-headers-prefix": list("X-Remote-Extra-"),
+                "requestheader-group-headers": list("X-Remote-Group"),
+                "requestheader-uid-headers": list("X-Remote-Uid"),
+                "requestheader-username-headers": list("X-Remote-User"),
+            },
+        }),
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": { "name": "cluster-info", "namespace": "kube-public" },
+            "data": { "kubeconfig": yaml::to_string(&kubeconfig) },
+        }),
+    ]
+}

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod cel;
 pub mod discovery;
 pub mod kind;

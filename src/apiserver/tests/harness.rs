@@ -64,6 +64,8 @@ pub(super) async fn cluster_with(config: Config) -> Cluster {
     for name in ["default", "other"] {
         let namespace = json!({ "metadata": { "name": name } });
         cluster.post("/api/v1/namespaces", &namespace).await;
+        let account = json!({ "metadata": { "name": "default" } });
+        cluster.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await;
     }
     cluster
 }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod apply;
 pub mod cel;
 pub mod discovery;
 pub mod kind;

@@ -29,6 +29,7 @@ mod roles;
 mod running;
 mod sandbox;
 mod transport;
+mod webhooks;
 mod workers;
 
 pub use capacity::CapacityError;

@@ -25,6 +25,7 @@ use crate::kubernetes_service::KubernetesService;
 use crate::paths::Paths;
 use crate::roles::Role;
 use crate::transport::Transport;
+use crate::webhooks::Webhooks;
 use crate::workers::Workers;
 use crate::{kubeconfig, workers};
 
@@ -47,6 +48,8 @@ pub enum StartError {
     Certificates(#[from] CertificateError),
     #[error(transparent)]
     Tokens(#[from] apiserver::authentication::TokenFileError),
+    #[error(transparent)]
+    TokenKey(#[from] apiserver::tokens::TokenKeyError),
     #[error(transparent)]
     Store(#[from] store::OpenError),
     #[error(transparent)]
@@ -148,7 +151,9 @@ impl Cluster {
         };
         if let Some(control) = &control {
             serve_kubernetes(control, &network, api_address.ip(), tasks);
-            control.server.set_transport(Arc::new(Transport::new(control.server.objects().clone(), network.clone())));
+            let transport = Arc::new(Transport::new(control.server.objects().clone(), network.clone()));
+            control.server.objects().set_webhook_caller(Arc::new(Webhooks::new(transport.clone())));
+            control.server.set_transport(transport);
         }
         let parts = workers::Parts { config: &config, paths: &paths, upstream: &upstream, images, network, metrics };
         let roles_ready = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,7 @@
 //! HTTP from the API server to Services and pods: without sockets to what runs on the pod network, over TCP to addresses
 //! outside of it (a Service without selector may lead anywhere).
 
+mod terminated;
 mod tls;
 
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use rand::seq::SliceRandom;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use terminated::{Port, Terminated};
+
 /// How long a connection to the outside may take to be made.
 const CONNECT: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -26,12 +29,14 @@ const CONNECT: std::time::Duration = std::time::Duration::from_secs(10);
 pub struct Transport {
     objects: Objects,
     network: PodNetwork,
+    terminated: Terminated,
 }
 
 impl Transport {
     /// What is in `objects` says where a Service leads.
     pub fn new(objects: Objects, network: PodNetwork) -> Self {
-        Self { objects, network }
+        let terminated = Terminated::new(objects.clone(), network.clone());
+        Self { objects, network, terminated }
     }
 
     async fn anywhere(
@@ -76,11 +81,19 @@ impl Transport {
 #[async_trait]
 impl ServiceTransport for Transport {
     async fn call(&self, target: &ServiceTarget, request: Request<Body>) -> Result<Response<Body>, Status> {
-        let Resolved { number, mut addresses, external, .. } = resolve(&self.objects, target).await?;
+        let Resolved { number, name: port_name, mut addresses, external, .. } = resolve(&self.objects, target).await?;
         if addresses.is_empty() || external {
             return Err(Status::unavailable(format!("no endpoints available for service {:?}", target.name)));
         }
         let name = format!("{}.{}.svc", target.name, target.namespace);
+        let port =
+            Port { namespace: &target.namespace, service: &target.name, number, name: &port_name };
+        if let Some(secret) = self.terminated.secret(port) {
+            let Scheme::Https(options) = &target.scheme else { return Ok(terminated::spoken_to_plainly()) };
+            let stream = self.terminated.connect(port, &secret).map_err(|why| unreached(&why))?;
+            let stream = secured(stream, options, &name).await.map_err(|why| unreached(&why))?;
+            return send(stream, request, &name, terminated::no_address(number)).await;
+        }
         addresses.shuffle(&mut rand::rng());
         let known = addresses.iter().any(|address| self.network.listening(*address) || !self.is_pod_address(*address));
         if known {
@@ -142,6 +155,32 @@ async fn open(address: SocketAddr, scheme: &Scheme, name: &str) -> Result<Box<dy
         Scheme::Http => Ok(Box::new(stream)),
         Scheme::Https(options) => secured(stream, options, name).await,
     }
+}
+
+/// One request over TLS to a host outside of the cluster.
+pub(crate) async fn send_to(
+    host: &str,
+    port: u16,
+    options: &TlsOptions,
+    request: Request<Body>,
+) -> Result<Response<Body>, String> {
+    let found = tokio::net::lookup_host((host, port)).await;
+    let addresses: Vec<SocketAddr> =
+        found.map_err(|_| format!("dial tcp: lookup {host}: no such host"))?.collect();
+    let mut why = format!("dial tcp: lookup {host}: no such host");
+    for address in addresses {
+        match open(address, &Scheme::Https(options.clone()), host).await {
+            Ok(stream) => {
+                let sent = send(stream, request, host, address).await;
+                return sent.map_err(|status| {
+                    let message = status.message;
+                    message.strip_prefix("error trying to reach service: ").unwrap_or(&message).to_owned()
+                });
+            }
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
 }
 
 /// TLS over a stream, as a client. `name` is whom the certificate must be for when the options do not say.

@@ -131,6 +131,10 @@ pub trait Behaviour: Send + Sync + 'static {
     fn warnings(&self, _object: &Value) -> Vec<String> {
         Vec::new()
     }
+    /// The same for an object that takes the place of `old`. By default as if it were new.
+    fn warnings_on_update(&self, object: &Value, _old: &Value) -> Vec<String> {
+        self.warnings(object)
+    }
 }
 
 fn keep(object: &mut Value, old: &Value, field: &str) {

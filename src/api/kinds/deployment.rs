@@ -70,8 +70,8 @@ impl Behaviour for Deployment {
         let empty = json!({});
         let spec = get(object, "spec").unwrap_or(&empty);
         non_negative(&mut faults, spec, "spec", "replicas");
-        pod_template::selector_faults(&mut faults, spec);
-        pod_template::workload_template_faults(&mut faults, spec);
+        pod_template::selector_faults(&mut faults, spec, "deployment");
+        pod_template::workload_template_faults(&mut faults, spec, "ReplicaSet");
         strategy(&mut faults, spec.get("strategy").unwrap_or(&empty));
         for field in ["minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
             non_negative(&mut faults, spec, "spec", field);

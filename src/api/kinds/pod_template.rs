@@ -20,6 +20,7 @@ use crate::selector::{LabelSelector, validate_label_selector};
 
 pub(crate) use defaults::requests_from_limits;
 pub use defaults::{canonical_quantities, default_pod_spec};
+pub(crate) use placement::{node_selector_faults, toleration_faults};
 pub use spec::pod_spec_faults;
 pub use warnings::pod_spec_warnings;
 
@@ -40,8 +41,8 @@ pub fn template_warnings(object: &Value) -> Vec<String> {
     pod.map(|pod| pod_spec_warnings(pod, "spec.template.spec")).unwrap_or_default()
 }
 
-/// What is wrong with the selector in a workload's `spec`.
-pub fn selector_faults(faults: &mut Faults, spec: &Value) {
+/// What is wrong with the selector in a workload's `spec`; an empty one is told to be invalid for `named`.
+pub fn selector_faults(faults: &mut Faults, spec: &Value, named: &str) {
     let path = "spec.selector";
     let Some(selector) = get(spec, "selector") else {
         faults.push(FieldError::required(path, ""));
@@ -49,26 +50,38 @@ pub fn selector_faults(faults: &mut Faults, spec: &Value) {
     };
     faults.extend(validate_label_selector(selector, path));
     if LabelSelector::from_json(Some(selector)).is_ok_and(|selector| selector.is_everything()) {
-        faults.push(FieldError::invalid(path, selector, "empty selector is invalid for deployment"));
+        faults.push(FieldError::invalid(path, selector, &format!("empty selector is invalid for {named}")));
     }
 }
 
-/// What is wrong with the template in a workload's `spec`, whose pods run for ever.
-pub fn workload_template_faults(faults: &mut Faults, spec: &Value) {
+/// What is wrong with the template in a workload's `spec`, whose pods run for ever. `kind` is the one that the sentence
+/// about deadlines names.
+pub fn workload_template_faults(faults: &mut Faults, spec: &Value, kind: &str) {
     let path = "spec.template";
     let empty = json!({});
     let template = get(spec, "template").unwrap_or(&empty);
+    template_label_faults(faults, spec, template, path);
+    template_faults(faults, template, path);
+    ever_running_faults(faults, template, path, kind);
+}
+
+/// Labels that the workload's own selector does not find.
+pub fn template_label_faults(faults: &mut Faults, spec: &Value, template: &Value, path: &str) {
     let labels = template.pointer("/metadata/labels");
     if let Ok(selector) = LabelSelector::from_json(spec.get("selector"))
         && is_set(spec, "selector")
         && !selector.is_everything()
         && !selector.matches_json(labels)
     {
-        let shown = labels.cloned().unwrap_or_else(|| json!({}));
+        let shown = labels.cloned().unwrap_or(Value::Null);
         let detail = "`selector` does not match template `labels`";
         faults.push(FieldError::invalid(format!("{path}.metadata.labels"), &shown, detail));
     }
-    template_faults(faults, template, path);
+}
+
+/// What pods that run for ever may not have.
+pub fn ever_running_faults(faults: &mut Faults, template: &Value, path: &str, kind: &str) {
+    let empty = json!({});
     let pod = get(template, "spec").unwrap_or(&empty);
     let restart = text(pod, "restartPolicy");
     // A policy that no pod may have is told by the pod's own check.
@@ -78,7 +91,7 @@ pub fn workload_template_faults(faults: &mut Faults, spec: &Value) {
     }
     if is_set(pod, "activeDeadlineSeconds") {
         let at = format!("{path}.spec.activeDeadlineSeconds");
-        faults.push(FieldError::forbidden(at, "activeDeadlineSeconds in ReplicaSet is not Supported"));
+        faults.push(FieldError::forbidden(at, &format!("activeDeadlineSeconds in {kind} is not Supported")));
     }
 }
 

@@ -55,8 +55,8 @@ impl Behaviour for ReplicaSet {
         let spec = get(object, "spec").unwrap_or(&empty);
         non_negative(&mut faults, spec, "spec", "replicas");
         non_negative(&mut faults, spec, "spec", "minReadySeconds");
-        pod_template::selector_faults(&mut faults, spec);
-        pod_template::workload_template_faults(&mut faults, spec);
+        pod_template::selector_faults(&mut faults, spec, "deployment");
+        pod_template::workload_template_faults(&mut faults, spec, "ReplicaSet");
         if let Some(was) = old.and_then(|old| get(old, "spec")) {
             immutable(&mut faults, spec, was, "spec", "selector");
         }

@@ -44,6 +44,11 @@ impl RowBuilder {
         self.0.categories = vec!["all".to_owned()];
         self
     }
+    /// Listed with a group of kinds, as `kubectl get CATEGORY` does.
+    pub(crate) fn category(mut self, name: &str) -> Self {
+        self.0.categories.push(name.to_owned());
+        self
+    }
     /// Has `/status`.
     pub(crate) fn status(mut self) -> Self {
         self.0.status = true;
@@ -61,6 +66,11 @@ impl RowBuilder {
     /// Cannot be deleted by the collection.
     pub(crate) fn without_deletecollection(mut self) -> Self {
         self.0.verbs.retain(|verb| verb != "deletecollection");
+        self
+    }
+    /// Understands these verbs and no other.
+    pub(crate) fn only(mut self, verbs: &[&str]) -> Self {
+        self.0.verbs = verbs.iter().map(|verb| (*verb).to_owned()).collect();
         self
     }
     /// A subresource that the server has code for.

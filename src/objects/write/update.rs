@@ -162,7 +162,7 @@ impl Objects {
         }
         target.invalid(&errors)?;
         if sub == Sub::None && new != *old {
-            for warning in kind.behaviour.warnings(&new) {
+            for warning in kind.behaviour.warnings_on_update(&new, old) {
                 options.warnings.push(warning);
             }
         }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::FieldError;
-use crate::kinds::checks::Faults;
-use crate::kinds::fields::{entries, get, int, keep, list, same, set, text};
+use crate::kinds::checks::{Faults, difference};
+use crate::kinds::fields::{get, int, keep, list, same, set, text};
 
 /// Faults of an update through the main resource.
 pub(super) fn update_faults(faults: &mut Faults, object: &Value, old: &Value) {
@@ -54,22 +54,6 @@ fn without_what_may_change(new: &Value, old: &Value) -> Value {
         keep(&mut munged, old, "terminationGracePeriodSeconds");
     }
     munged
-}
-
-fn difference(new: &Value, old: &Value) -> String {
-    let mut lines = String::new();
-    let object = json!({ "new": new, "old": old });
-    let mut fields: Vec<&String> = entries(&object, "new").chain(entries(&object, "old")).map(|(key, _)| key).collect();
-    fields.sort();
-    fields.dedup();
-    for field in fields {
-        let (now, was) = (get(new, field), get(old, field));
-        if !same(now, was) {
-            let shown = |value: Option<&Value>| value.map_or("nil".to_owned(), Value::to_string);
-            lines.push_str(&format!("- \t{field}: {}\n+ \t{field}: {}\n", shown(was), shown(now)));
-        }
-    }
-    lines
 }
 
 fn deadline_faults(faults: &mut Faults, new: &Value, old: &Value) {

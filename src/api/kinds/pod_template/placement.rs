@@ -32,7 +32,7 @@ pub(super) fn placement_faults(faults: &mut Faults, spec: &Value, path: &str) {
     }
 }
 
-fn toleration_faults(faults: &mut Faults, toleration: &Value, path: &str) {
+pub(crate) fn toleration_faults(faults: &mut Faults, toleration: &Value, path: &str) {
     let (key, operator, value) = (text(toleration, "key"), text(toleration, "operator"), text(toleration, "value"));
     if !key.is_empty() {
         invalid_each(faults, &format!("{path}.key"), key, qualified_name_errors(key));
@@ -70,14 +70,7 @@ fn affinity_faults(faults: &mut Faults, affinity: &Value, path: &str) {
     if let Some(node) = get(affinity, "nodeAffinity") {
         let path = format!("{path}.nodeAffinity");
         if let Some(selector) = get(node, required) {
-            let terms = list(selector, "nodeSelectorTerms");
-            let path = format!("{path}.{required}.nodeSelectorTerms");
-            if terms.is_empty() {
-                faults.push(FieldError::required(&path, "must have at least one node selector term"));
-            }
-            for (at, term) in terms.iter().enumerate() {
-                node_term_faults(faults, term, &format!("{path}[{at}]"));
-            }
+            node_selector_faults(faults, selector, &format!("{path}.{required}"));
         }
         for (at, weighted) in list(node, preferred).iter().enumerate() {
             let path = format!("{path}.{preferred}[{at}]");
@@ -101,6 +94,18 @@ fn affinity_faults(faults: &mut Faults, affinity: &Value, path: &str) {
                 &format!("{path}.podAffinityTerm"),
             );
         }
+    }
+}
+
+/// What is wrong with a NodeSelector that stands at `path`.
+pub(crate) fn node_selector_faults(faults: &mut Faults, selector: &Value, path: &str) {
+    let terms = list(selector, "nodeSelectorTerms");
+    let path = format!("{path}.nodeSelectorTerms");
+    if terms.is_empty() {
+        faults.push(FieldError::required(&path, "must have at least one node selector term"));
+    }
+    for (at, term) in terms.iter().enumerate() {
+        node_term_faults(faults, term, &format!("{path}[{at}]"));
     }
 }
 

@@ -1,10 +1,15 @@
 //! Every row of the table, and what each kind does with objects.
 
 mod access;
+mod batch;
+mod cluster;
 mod config;
+mod controllers;
 mod pods;
 mod printed;
+mod scaling;
 mod services;
+mod storage;
 mod workloads;
 
 use std::collections::BTreeSet;
@@ -16,11 +21,12 @@ use super::*;
 use crate::KindSet;
 use crate::table::{IncludeObject, row};
 
-/// The row of a kind: `pods`, `apps/deployments`.
+/// The row of a kind: `pods`, `apps/deployments`, `autoscaling/horizontalpodautoscalers@v2`.
 fn find(name: &str) -> Arc<Kind> {
     let (group, plural) = name.split_once('/').unwrap_or(("", name));
     let set = KindSet::new(builtin());
-    set.by_resource(group, "v1", plural).unwrap_or_else(|| panic!("{name} is a kind")).clone()
+    let (plural, version) = plural.split_once('@').unwrap_or((plural, "v1"));
+    set.by_resource(group, version, plural).unwrap_or_else(|| panic!("{name} is a kind")).clone()
 }
 
 /// The object as it is stored when it is created.
@@ -94,8 +100,11 @@ fn headings(kind: &str) -> String {
 fn rows_are_well_formed_and_unique() {
     let mut seen = BTreeSet::new();
     for kind in builtin() {
-        assert!(seen.insert((kind.group.clone(), kind.plural.clone())), "{kind:?} is listed twice");
-        assert!(kind.verbs.len() >= 7, "{kind:?}");
+        assert!(
+            seen.insert((kind.group.clone(), kind.version.clone(), kind.plural.clone())),
+            "{kind:?} is listed twice"
+        );
+        assert!(!kind.verbs.is_empty(), "{kind:?}");
         assert_eq!(kind.columns.iter().filter(|column| column.format == "name").count(), 1, "{kind:?}");
         assert_eq!(kind.behaviour.field_labels().len(), kind.behaviour.selectable_fields(&json!({})).len());
         let labels = kind.behaviour.field_labels();
@@ -117,6 +126,14 @@ fn nothing_makes_a_behaviour_panic() {
             "template": 3, "selector": 3, "strategy": 3, "ports": [3], "rules": [3], "tls": [3], "tolerations": [3]}}),
         json!({"metadata": {"labels": 3}, "spec": {"template": {"spec": 3, "metadata": 3}, "selector": {"matchLabels": 3}},
             "status": {"conditions": 3, "containerStatuses": [3, {"state": 3}]}}),
+        json!({"metadata": {"annotations": {"autoscaling.alpha.kubernetes.io/metrics": "[3, {}, {\"object\": 3}]",
+            "autoscaling.alpha.kubernetes.io/behavior": "{\"\": 3}"}},
+            "spec": {"metrics": [3, {"type": 3, "resource": {"target": 3}}], "behavior": {"scaleUp": 3}, "jobTemplate": 3,
+            "limits": [3, {"type": "Container", "max": 3}], "hard": 3, "scopes": [3], "scopeSelector": 3, "accessModes": [3],
+            "resources": 3, "capacity": 3, "volumeClaimTemplates": [3, {"spec": 3}], "updateStrategy": 3,
+            "podFailurePolicy": {"rules": [3, {"onExitCodes": 3}]}, "successPolicy": 3, "completionMode": 3, "hostPath": 3,
+            "csi": 3, "claimRef": 3, "nodeAffinity": 3, "schedule": 3, "timeZone": 3, "dataSource": 3},
+            "status": {"currentMetrics": [3], "conditions": [3], "hard": 3, "capacity": 3}, "template": 3}),
     ];
     for kind in builtin() {
         for object in &odd {
@@ -133,6 +150,11 @@ fn nothing_makes_a_behaviour_panic() {
                 behaviour.selectable_fields(&new);
                 behaviour.grace_seconds(&new);
                 behaviour.warnings(&new);
+                behaviour.warnings_on_update(&new, old);
+                if let Some(form) = &kind.form {
+                    (form.to_stored)(&mut new);
+                    (form.from_stored)(&mut new);
+                }
                 row(&kind, object, IncludeObject::Metadata, now());
                 row(&kind, &new, IncludeObject::Metadata, now());
             }
@@ -154,6 +176,17 @@ fn discovery_lists_what_kubectl_knows() {
         ("endpoints", "ep", false),
         ("events", "ev", false),
         ("networking.k8s.io/ingresses", "ing", false),
+        ("replicationcontrollers", "rc", true),
+        ("apps/daemonsets", "ds", true),
+        ("apps/statefulsets", "sts", true),
+        ("autoscaling/horizontalpodautoscalers", "hpa", true),
+        ("autoscaling/horizontalpodautoscalers@v2", "hpa", true),
+        ("batch/cronjobs", "cj", true),
+        ("persistentvolumes", "pv", false),
+        ("persistentvolumeclaims", "pvc", false),
+        ("resourcequotas", "quota", false),
+        ("limitranges", "limits", false),
+        ("policy/poddisruptionbudgets", "pdb", false),
     ];
     for (name, short, all) in rows {
         let kind = find(name);

@@ -30,6 +30,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
+mod job;
 mod kinds;
 mod namespace;
 mod node_taints;

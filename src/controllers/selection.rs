@@ -44,6 +44,7 @@ pub const ALL: &[Entry] = &[
         "replication-controller",
         crate::replica_set::start_replication,
     ),
+    entry("job-controller", "job", "job-controller", crate::job::start),
     entry("endpointslice-controller", "endpointslice", "endpointslice-controller", crate::endpoint_slice::start),
     entry("endpoints-controller", "endpoint", "endpoint-controller", crate::endpoints::start),
     entry("namespace-controller", "namespace", "namespace-controller", crate::namespace::start),

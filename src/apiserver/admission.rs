@@ -9,6 +9,7 @@ mod limit_ranger;
 mod matching;
 mod persistent_volume_claim_resize;
 mod pod_security;
+mod pod_topology_labels;
 mod policies;
 mod priority;
 mod request;
@@ -56,6 +57,7 @@ const BUILT_IN: &[Plugin] = &[
     }),
     plugin("RuntimeClass", |reader| Arc::new(runtime_class::RuntimeClass(reader))),
     plugin("DefaultIngressClass", |reader| Arc::new(default_ingress_class::DefaultIngressClass(reader))),
+    plugin("PodTopologyLabels", |reader| Arc::new(pod_topology_labels::PodTopologyLabels(reader))),
     plugin("ResourceQuota", |reader| Arc::new(resource_quota::ResourceQuota::new(reader))),
 ];
 

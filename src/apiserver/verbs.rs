@@ -16,10 +16,10 @@ use objects::Sub;
 use crate::path::Resource;
 use crate::reply::Reply;
 use crate::server::Call;
-use crate::{reviews, subresources};
+use crate::{aggregation, metrics_api, reviews, subresources};
 
-pub(crate) use options::{delete_options, write_options};
-pub(crate) use show::shown;
+pub(crate) use options::{delete_options, list_options, write_options};
+pub(crate) use show::{include, shown};
 pub(crate) use write::check_names;
 
 /// The kind and the object that a request is about.
@@ -63,10 +63,20 @@ impl Target {
 
 pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
     let resource = call.asked.resource.clone().unwrap_or_default();
+    if let Some(remote) = call.server.aggregation.find(&resource.group, &resource.version) {
+        return aggregation::forward(call, &remote).await;
+    }
+    if resource.group == metrics_api::GROUP {
+        return metrics_api::answer(call).await;
+    }
     if let Some(review) = reviews::find(&resource) {
         return reviews::answer(call, review).await;
     }
     let target = Target::find(&call, &resource)?;
+    if target.kind.plural == "bindings" && target.kind.group.is_empty() && call.asked.verb == "create" {
+        let namespace = target.namespace.unwrap_or_default();
+        return subresources::bindings(call, namespace).await;
+    }
     match resource.subresource() {
         "" if !resource.rest.is_empty() => Err(Status::no_such_path()),
         "" => plain(call, target).await,

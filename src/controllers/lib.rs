@@ -25,32 +25,46 @@ use client::controller::ControllerMetrics;
 use client::events::Recorder;
 use client::informers::Informers;
 
+mod account_tokens;
+mod certificates;
 mod claims;
+mod cluster_role_aggregation;
+mod cron_job;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
 mod garbage_collector;
+mod history;
 mod job;
+mod keys;
 mod kinds;
 mod namespace;
 mod node_taints;
 mod owners;
+mod persistent_volume;
 mod pod_control;
 mod pod_gc;
 mod pods;
 mod replica_set;
+mod resource_quota;
 mod root_ca;
 mod selection;
 mod service_account;
+mod stateful_set;
 mod storage_protection;
 mod suffix;
 mod ttl_after_finished;
 
+pub use keys::{CertificateWish, Keys};
 pub use selection::{ALL, Entry, Selection, SelectionError};
 
 /// What the controllers are given besides clients.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Config {
+    /// Signs certificates and tokens, where the cluster's keys are here.
+    pub keys: Option<Arc<dyn Keys>>,
     /// The CA that signs the API server's certificate, in PEM. Each namespace gets it as the ConfigMap
     /// `kube-root-ca.crt`.
     pub ca_certificate: Option<String>,

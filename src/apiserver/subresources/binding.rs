@@ -1,8 +1,9 @@
-//! `pods/NAME/binding`: a scheduler puts a pod on a node.
+//! `pods/NAME/binding`, and `bindings`, where the pod is named in the body: a scheduler puts a pod on a node. Whether there
+//! is such a node is not asked: it may come.
 
 use api::{FieldError, Status, meta};
 use jiff::Timestamp;
-use objects::Sub;
+use objects::{Operation, Sub, Subject, WriteOptions};
 use serde_json::{Map, Value, json};
 
 use crate::reply::Reply;
@@ -12,13 +13,39 @@ use crate::verbs::{self, Target, body};
 pub(super) async fn answer(mut call: Call, target: Target) -> Result<Reply, Status> {
     let options = verbs::write_options(&call, "CreateOptions", false)?;
     let binding = body::virtual_object(&mut call, "", "v1", "Binding").await?;
-    let node = binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    check(&binding, &target, &node)?;
+    write(&call, &target, binding, options).await
+}
+
+/// `POST bindings`
+pub(crate) async fn named_in_body(mut call: Call, namespace: String) -> Result<Reply, Status> {
+    let kind = call.kinds.by_resource("", "v1", "pods").cloned().ok_or_else(Status::no_such_path)?;
+    let options = verbs::write_options(&call, "CreateOptions", false)?;
+    let binding = body::virtual_object(&mut call, "", "v1", "Binding").await?;
+    let name = meta::name(&binding).to_owned();
+    if name.is_empty() {
+        let error = FieldError::required("metadata.name", "name or generateName is required");
+        return Err(Status::invalid("", "Binding", "", &[error]));
+    }
+    write(&call, &Target { kind, namespace: Some(namespace), name: Some(name) }, binding, options).await
+}
+
+async fn write(call: &Call, target: &Target, binding: Value, options: WriteOptions) -> Result<Reply, Status> {
+    let mut binding = binding;
+    let node = |binding: &Value| binding.pointer("/target/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    check(&binding, target, &node(&binding))?;
+    meta::set(&mut binding, "name", target.name());
+    if let Some(namespace) = target.namespace() {
+        meta::set(&mut binding, "namespace", namespace);
+    }
+    let (namespace, name, sub) = (target.namespace(), target.name(), Sub::Named("binding"));
+    let subject = Subject { kind: &target.kind, namespace, name, sub };
+    let mut options = options;
+    let binding = call.server.objects.admit_virtual(subject, Operation::Create, binding, &options).await?;
+    options.admitted = true;
+    let node = node(&binding);
+    check(&binding, target, &node)?;
     let change = |pod: &mut Value| bind(pod, &binding, &node);
-    call.server
-        .objects
-        .edit(&target.kind, target.namespace(), target.name(), Sub::Named("binding"), change, &options)
-        .await?;
+    call.server.objects.edit(&target.kind, namespace, name, sub, change, &options).await?;
     let success = json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
     Ok(Reply::json(201, &success).with_warnings(options.warnings.take()))
 }
@@ -62,11 +89,22 @@ fn bind(pod: &mut Value, binding: &Value, node: &str) -> Result<(), Status> {
     if pod.pointer("/spec/schedulingGates").and_then(Value::as_array).is_some_and(|gates| !gates.is_empty()) {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
+    let revision = meta::resource_version(binding);
+    if !revision.is_empty() && revision != meta::resource_version(pod) {
+        let found = meta::resource_version(pod);
+        return conflict(format!(
+            "Precondition failed: ResourceVersion in precondition: {revision}, ResourceVersion in object meta: {found}"
+        ));
+    }
     for part in ["labels", "annotations"] {
         let Some(Value::Object(added)) = binding.pointer(&format!("/metadata/{part}")) else { continue };
         let held = meta::metadata_mut(pod).entry(part).or_insert_with(|| json!({}));
-        if let Some(held) = held.as_object_mut() {
-            held.extend(added.clone());
+        for (key, value) in added {
+            let Some(held) = held.as_object_mut() else { break };
+            // Labels that the pod has stay its own.
+            if part == "annotations" || !held.contains_key(key) {
+                held.insert(key.clone(), value.clone());
+            }
         }
     }
     pod["spec"]["nodeName"] = json!(node);

@@ -135,8 +135,8 @@ async fn mutating_webhooks_change_what_is_written_and_are_asked_again_when_they_
     let first = webhook("first", json!({ "reinvocationPolicy": "IfNeeded" }));
     cluster.configure("Mutating", "a", &[first, webhook("never", json!({}))]).await;
     cluster.configure("Mutating", "b", &[webhook("late", json!({}))]).await;
-    let made = cluster.try_config_map(&json!({ "metadata": { "name": "a" }, "data": {} }), "").await;
-    assert_eq!(made.json()["data"], json!({ "late": "1", "again": "1" }), "{}", made.text());
+    let made = cluster.try_config_map(&json!({ "metadata": { "name": "a" }, "data": { "own": "1" } }), "").await;
+    assert_eq!(made.json()["data"], json!({ "own": "1", "late": "1", "again": "1" }), "{}", made.text());
     assert_eq!(outside.urls(), ["first", "never", "late", "first"]);
 }
 

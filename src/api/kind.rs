@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::custom::Custom;
 use crate::schema::Definition;
 use crate::status::FieldError;
 
@@ -92,6 +93,16 @@ pub trait Behaviour: Send + Sync + 'static {
     fn validate(&self, _object: &Value, _old: Option<&Value>) -> Vec<FieldError> {
         Vec::new()
     }
+    /// Before an update through a subresource of this name that shows a part of the object (`resize` of pods).
+    fn prepare_subresource(&self, _name: &str, _object: &mut Value, _old: &Value) {}
+    /// What is wrong with what came in through it.
+    fn validate_subresource(&self, _name: &str, _object: &Value, _old: &Value) -> Vec<FieldError> {
+        Vec::new()
+    }
+    /// Whether an update through it counts for `metadata.generation`.
+    fn counts_generation(&self, _subresource: &str) -> bool {
+        true
+    }
     /// What is wrong with the status that comes in through `/status`.
     fn validate_status(&self, _object: &Value, _old: &Value) -> Vec<FieldError> {
         Vec::new()
@@ -112,6 +123,20 @@ pub trait Behaviour: Send + Sync + 'static {
     /// objects carry no generation (Pod before 1.33, ConfigMap, …) answers `false`.
     fn has_generation(&self) -> bool {
         true
+    }
+    /// Whether the status counts for `metadata.generation` as other parts do (custom resources without `/status`).
+    fn status_counts(&self) -> bool {
+        false
+    }
+    /// What a delete writes into the object beside the time, `now` (finalizers that hold it).
+    fn prepare_delete(&self, _object: &mut Value, _now: &str) {}
+    /// What is said whenever objects of the kind are asked for: that its version is deprecated.
+    fn deprecation(&self) -> Option<&str> {
+        None
+    }
+    /// The schema that OpenAPI shows, for a kind that is not in [`crate::schema`].
+    fn published_schema(&self) -> Option<&Value> {
+        None
     }
     /// Seconds that a delete waits for somebody to confirm (pods: `terminationGracePeriodSeconds`), given the object.
     /// `None`: deleted at once.
@@ -183,8 +208,8 @@ pub struct Kind {
     pub strategic: bool,
     /// Set where the objects are stored as another kind's, and this is only how they are shown and sent here.
     pub form: Option<Form>,
-    /// The fields of a custom resource; those of a built-in kind are found in [`crate::schema`].
-    pub custom: Option<Arc<Definition>>,
+    /// What a kind of custom resources has; the fields of a built-in kind are found in [`crate::schema`].
+    pub custom: Option<Arc<Custom>>,
     /// Whatever the kind does beyond being stored.
     pub behaviour: Arc<dyn Behaviour>,
 }
@@ -233,7 +258,7 @@ impl Kind {
     /// The fields that its objects have.
     pub fn definition(&self) -> Option<&Definition> {
         match &self.custom {
-            Some(definition) => Some(definition),
+            Some(custom) => Some(&custom.definition),
             None => crate::schema::lookup(&self.group, &self.version, &self.kind),
         }
     }
@@ -249,6 +274,8 @@ pub struct KindSet {
     rows: Vec<Arc<Kind>>,
     by_resource: HashMap<(String, String, String), usize>,
     by_kind: HashMap<(String, String, String), usize>,
+    /// The rows that objects are stored as, whether or not they are served: `core/pods`.
+    by_storage: HashMap<String, Arc<Kind>>,
 }
 
 impl KindSet {
@@ -259,6 +286,14 @@ impl KindSet {
             let at = set.rows.len();
             set.by_resource.insert((row.group.clone(), row.version.clone(), row.plural.clone()), at);
             set.by_kind.insert((row.group.clone(), row.version.clone(), row.kind.clone()), at);
+            let stored = match (&row.form, row.custom.as_ref().and_then(|custom| custom.stored.as_ref())) {
+                (None, _) => Some(&row),
+                (Some(_), stored) => stored,
+            };
+            if let Some(stored) = stored {
+                let group = if stored.group.is_empty() { "core" } else { &stored.group };
+                set.by_storage.entry(format!("{group}/{}", stored.plural)).or_insert_with(|| Arc::clone(stored));
+            }
             set.rows.push(row);
         }
         set
@@ -272,6 +307,10 @@ impl KindSet {
     pub fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Kind>> {
         let at = self.by_kind.get(&(group.to_owned(), version.to_owned(), kind.to_owned()))?;
         self.rows.get(*at)
+    }
+    /// The row that objects under `GROUP/PLURAL` are stored as (`core/pods`).
+    pub fn by_storage(&self, resource: &str) -> Option<&Arc<Kind>> {
+        self.by_storage.get(resource)
     }
     /// All rows.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {

@@ -33,8 +33,10 @@ pub mod config_map;
 pub mod controller_revision;
 pub mod cron_job;
 pub mod csi;
+pub mod custom_resource_definition;
 pub mod daemon_set;
 pub mod deployment;
+pub mod deprecated;
 pub mod endpoint_slice;
 pub mod endpoints;
 pub mod event;
@@ -144,6 +146,7 @@ pub fn builtin() -> Vec<Arc<Kind>> {
         resource_claim::kind(),
         resource_claim::template_kind(),
         resource_slice::kind(),
+        custom_resource_definition::kind(),
     ];
     rows.into_iter().map(Arc::new).collect()
 }

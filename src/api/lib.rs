@@ -12,6 +12,7 @@
 pub mod admission;
 pub mod apply;
 pub mod cel;
+pub mod custom;
 pub mod discovery;
 pub mod kind;
 pub mod kinds;

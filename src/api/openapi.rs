@@ -3,6 +3,8 @@
 //! Clients read from them which query parameters and patch types a kind takes (`fieldValidation`, `dryRun`), how its lists
 //! merge, and what `kubectl explain` shows.
 
+mod descriptions;
+mod custom;
 mod gnostic;
 mod paths;
 mod schemas;
@@ -146,6 +148,9 @@ fn hash(kinds: &KindSet, group: &str, version: &str) -> String {
             "{} {} {} {:?} {:?} {}",
             kind.kind, kind.plural, kind.singular, kind.scope, kind.verbs, kind.strategic
         ));
+        if let Some(schema) = kind.behaviour.published_schema() {
+            add(&schema.to_string());
+        }
         for sub in discovery::subresources(kind) {
             add(&format!("{} {} {} {} {:?}", sub.name, sub.group, sub.version, sub.kind, sub.verbs));
         }

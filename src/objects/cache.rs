@@ -9,8 +9,10 @@ mod ring;
 use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use api::Kind;
 use imbl::OrdMap;
 use parking_lot::RwLock;
 use store::Revision;
@@ -58,6 +60,8 @@ pub(crate) struct KindCache {
     state: RwLock<KindState>,
     news: watch::Sender<Revision>,
     progress: watch::Sender<Revision>,
+    /// The kind is gone for good: whoever follows it has nothing to wait for.
+    over: AtomicBool,
 }
 
 /// A change to one object, ready to be put in.
@@ -71,7 +75,7 @@ pub(crate) struct Incoming {
 impl KindCache {
     fn new(oldest: Revision, bounds: RingBounds, progress: watch::Sender<Revision>) -> Self {
         let state = KindState { items: Items::new(), ring: Ring::new(oldest, bounds), last: Revision(0) };
-        Self { state: RwLock::new(state), news: watch::Sender::new(Revision(0)), progress }
+        Self { state: RwLock::new(state), news: watch::Sender::new(Revision(0)), progress, over: AtomicBool::new(false) }
     }
 
     pub fn get(&self, place: &str) -> Option<Arc<Object>> {
@@ -119,6 +123,17 @@ impl KindCache {
         // Those of one transaction stay together.
         first.extend(changes.take_while(|change| change.revision == last).cloned());
         Ok((first, last))
+    }
+
+    /// Reads every object by the rules of `kind` for field selectors.
+    pub fn reread(&self, kind: &Kind) {
+        let mut state = self.state.write();
+        state.items = state.items.iter().map(|(place, object)| (place.clone(), object.reread(kind))).collect();
+    }
+
+    /// Whether the kind is gone for good.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
     }
 
     pub fn news(&self) -> watch::Receiver<Revision> {
@@ -232,6 +247,13 @@ impl Cache {
         for (_, kind) in kinds {
             kind.news.send_replace(revision);
         }
+    }
+
+    /// Lets go of a kind that is gone for good. Its watches end.
+    pub fn forget(&self, resource: &str) {
+        let Some(kind) = self.kinds.write().remove(resource) else { return };
+        kind.over.store(true, Ordering::Release);
+        kind.news.send_modify(|_| {});
     }
 
     /// Lets go of changes that are too old to be asked for.

@@ -119,10 +119,7 @@ impl Feed {
             return Some((resource.to_owned(), place.into(), object));
         }
         let kinds = self.kinds.load();
-        let kind = kinds.iter().find(|kind| {
-            let group = if kind.group.is_empty() { "core" } else { &kind.group };
-            resource.strip_prefix(group).and_then(|rest| rest.strip_prefix('/')) == Some(&kind.plural)
-        });
+        let kind = kinds.by_storage(resource);
         match Object::stored(value, revision, kind.map(Arc::as_ref)) {
             Ok(object) => Some((resource.to_owned(), place.into(), Arc::new(object))),
             Err(error) => {

@@ -21,6 +21,7 @@
 mod admission;
 mod cache;
 mod charges;
+mod custom;
 mod expiry;
 mod feed;
 mod form;
@@ -132,7 +133,8 @@ impl Objects {
             age_max: config.change_age_max,
         };
         let cache = Arc::new(Cache::new(bounds));
-        let kinds = Arc::new(ArcSwap::from_pointee(KindSet::new(kinds)));
+        let definitions = custom::Definitions::load(&store, kinds).await?;
+        let kinds = Arc::new(ArcSwap::from_pointee(KindSet::new(definitions.rows())));
         let handover = Arc::new(Handover::default());
         let feed =
             feed::Feed { store: store.clone(), cache: cache.clone(), kinds: kinds.clone(), handover: handover.clone() };
@@ -143,6 +145,7 @@ impl Objects {
         let inner = Inner { store, cache, kinds, handover, admission, webhooks, config, shutdown };
         let objects = Self { inner: Arc::new(inner) };
         tasks.service("objects expiry", objects.clone().expire_events());
+        tasks.service("custom resource definitions", objects.clone().follow_definitions(definitions));
         Ok(objects)
     }
 

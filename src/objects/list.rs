@@ -90,7 +90,7 @@ impl Objects {
             Some(at) => self.not_older_than(at).await?,
         }
         let found = self.cached(kind, namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
-        Ok(form::shown(kind, &found))
+        self.seen(kind, &found).await
     }
 
     /// The objects of a kind, in one namespace or in all.
@@ -102,7 +102,11 @@ impl Objects {
             Some(token) => self.continued(kind, token, options).await?,
             None => self.snapshot_for(kind, options).await?,
         };
-        Ok(page(&snapshot, (kind, namespace), token.as_ref().map(Token::place), options))
+        let mut list = page(&snapshot, (kind, namespace), token.as_ref().map(Token::place), options);
+        if form::is_remote(kind) {
+            list.items = self.seen_all(kind, list.items).await?;
+        }
+        Ok(list)
     }
 
     async fn continued(&self, kind: &Kind, token: &Token, options: &ListOptions) -> Result<Snapshot, Status> {

@@ -74,6 +74,13 @@ impl Object {
         Ok(Self { json, meta, revision, fields: fields.into() })
     }
 
+    /// The same bytes, read by the rules of `kind` for field selectors.
+    pub(crate) fn reread(&self, kind: &Kind) -> Arc<Self> {
+        let labelled = !kind.behaviour.field_labels().is_empty();
+        let fields = if labelled { kind.behaviour.selectable_fields(&self.value()) } else { Vec::new() };
+        Arc::new(Self { fields: fields.into(), ..self.clone() })
+    }
+
     /// The same content under another resourceVersion: how a watch tells of an object that is gone.
     pub(crate) fn moved_to(&self, revision: Revision) -> Arc<Self> {
         let mut moved = self.clone();

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use store::Revision;
 
 use crate::cache::{Change, KindCache, Snapshot};
-use crate::form::View;
+use crate::form::{self, View};
 use crate::list::options_invalid;
 use crate::options::{RevisionMatch, WatchOptions};
 use crate::{Object, Objects, keys, refusal};
@@ -135,6 +135,7 @@ impl Objects {
             bookmarks: options.allow_bookmarks,
             timeout: options.timeout,
             shutdown: self.inner.shutdown.clone(),
+            remote: form::is_remote(kind).then(|| (self.clone(), Arc::new(kind.clone()))),
         };
         Ok(Watch(Box::pin(following.events(start))))
     }
@@ -170,6 +171,8 @@ struct Following {
     bookmarks: bool,
     timeout: Option<Duration>,
     shutdown: base::Shutdown,
+    /// Set where a webhook has to convert what is told.
+    remote: Option<(Objects, Arc<Kind>)>,
 }
 
 /// Why a watch that had nothing more to tell goes on.
@@ -192,7 +195,12 @@ impl Following {
             if let Start::With(Snapshot { items, revision }, ends_with_bookmark) = start {
                 for (place, object) in items {
                     if let Some(object) = self.is_here(&place).then(|| self.selection.pick(&object)).flatten() {
-                        yield WatchEvent::Added(object);
+                        let event = self.converted(WatchEvent::Added(object)).await;
+                        let broken = matches!(event, WatchEvent::Error(_));
+                        yield event;
+                        if broken {
+                            return;
+                        }
                     }
                 }
                 if ends_with_bookmark && self.bookmarks {
@@ -212,11 +220,19 @@ impl Following {
                 let caught_up = changes.is_empty();
                 for change in changes.iter().filter(|change| self.is_here(&change.place)) {
                     if let Some(event) = self.selection.seen(change) {
+                        let event = self.converted(event).await;
+                        let broken = matches!(event, WatchEvent::Error(_));
                         yield event;
+                        if broken {
+                            return;
+                        }
                     }
                 }
                 if !caught_up {
                     continue;
+                }
+                if self.cache.is_over() {
+                    return;
                 }
                 let wake = tokio::select! {
                     changed = news.changed() => if changed.is_ok() { Wake::News } else { Wake::Over },
@@ -236,6 +252,18 @@ impl Following {
                 }
             }
         }
+    }
+
+    /// The event in the version that was asked for, where somebody else has to convert it.
+    async fn converted(&self, event: WatchEvent) -> WatchEvent {
+        let Some((objects, kind)) = &self.remote else { return event };
+        let (object, told): (_, fn(Arc<Object>) -> WatchEvent) = match event {
+            WatchEvent::Added(object) => (object, WatchEvent::Added),
+            WatchEvent::Modified(object) => (object, WatchEvent::Modified),
+            WatchEvent::Deleted(object) => (object, WatchEvent::Deleted),
+            other => return other,
+        };
+        objects.seen(kind, &object).await.map_or_else(WatchEvent::Error, told)
     }
 
     fn is_here(&self, place: &str) -> bool {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::Dialect;
+use super::descriptions::{Descriptions, Sentences};
 use crate::kind::Kind;
 use crate::schema::{self, Definition, Field, ListKind, Schema};
 
@@ -28,26 +29,39 @@ pub(super) fn name(group: &str, version: &str, kind: &str) -> String {
 pub(super) fn closure(names: BTreeSet<String>, rows: &[&Kind], dialect: Dialect) -> Map<String, Value> {
     let mut open: Vec<String> = names.into_iter().collect();
     let mut out = Map::new();
+    let descriptions = Descriptions::unpack();
+    let sentences = descriptions.sentences();
     while let Some(name) = open.pop() {
         if out.contains_key(&name) {
             continue;
         }
         let schema = match schema::by_name(&name) {
             Some(definition) => {
-                let mut found = Refs { dialect, names: Vec::new() };
+                let mut found = Refs { dialect, sentences: &sentences, names: Vec::new() };
                 let schema = found.definition(definition);
                 open.append(&mut found.names);
                 schema
             }
-            None => special(&name, dialect).unwrap_or_else(|| custom(&name, rows)),
+            None => special(&name, dialect).unwrap_or_else(|| custom(&name, rows, dialect, &mut open)),
         };
         out.insert(name, schema);
     }
     out
 }
 
-/// A kind without a definition: anything goes.
-fn custom(name: &str, rows: &[&Kind]) -> Value {
+/// A custom resource's own schema; a list of them; or, for a kind without a definition, anything.
+fn custom(name: &str, rows: &[&Kind], dialect: Dialect, open: &mut Vec<String>) -> Value {
+    for kind in rows {
+        let Some(schema) = kind.behaviour.published_schema() else { continue };
+        let own = self::name(&kind.group, &kind.version, &kind.kind);
+        if own == name {
+            return super::custom::schema(schema, dialect, open);
+        }
+        if self::name(&kind.group, &kind.version, &kind.list_kind()) == name {
+            open.extend([own.clone(), super::custom::LIST_META.to_owned()]);
+            return super::custom::list(kind, &own, dialect);
+        }
+    }
     let mut body = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     for kind in rows {
         for shown in [kind.kind.clone(), kind.list_kind()] {
@@ -80,17 +94,25 @@ fn special(name: &str, dialect: Dialect) -> Option<Value> {
 }
 
 /// Writes schemas and notes what they refer to.
-struct Refs {
+struct Refs<'a> {
     dialect: Dialect,
+    sentences: &'a Sentences<'a>,
     names: Vec<String>,
 }
 
-impl Refs {
+impl Refs<'_> {
     fn definition(&mut self, definition: &Definition) -> Value {
         let mut body = json!({ "type": "object" });
+        if let Some(sentence) = self.sentences.of(&definition.name) {
+            body["description"] = json!(sentence);
+        }
         let mut properties = Map::new();
         for field in &definition.fields {
-            properties.insert(field.name.to_string(), self.field(field));
+            let mut property = self.field(field);
+            if let Some(sentence) = self.sentences.of_field(&definition.name, &field.name) {
+                property["description"] = json!(sentence);
+            }
+            properties.insert(field.name.to_string(), property);
         }
         if !properties.is_empty() {
             body["properties"] = Value::Object(properties);

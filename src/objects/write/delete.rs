@@ -11,7 +11,7 @@ use super::{ATTEMPTS, Outcome, Target, is_finished};
 use crate::admission::{Operation, sent_delete_options};
 use crate::options::{DeleteOptions, Deleted, List, ListOptions, Propagation, Sub, WriteOptions};
 use crate::services::Claims;
-use crate::{Object, Objects, form, namespaces, refusal};
+use crate::{Object, Objects, namespaces, refusal};
 
 /// How many objects of a collection are deleted at once.
 const AT_ONCE: usize = 16;
@@ -30,8 +30,8 @@ impl Objects {
         };
         let options = DeleteOptions { requested: Some(Arc::new(kind.clone())), ..options.clone() };
         Ok(match self.delete_stored(&stored, namespace, name, &options).await? {
-            Deleted::Gone(object) => Deleted::Gone(form::shown(kind, &object)),
-            Deleted::Marked(object) => Deleted::Marked(form::shown(kind, &object)),
+            Deleted::Gone(object) => Deleted::Gone(self.seen(kind, &object).await?),
+            Deleted::Marked(object) => Deleted::Marked(self.seen(kind, &object).await?),
         })
     }
 
@@ -146,6 +146,7 @@ fn asked_to_go(kind: &Kind, old: &Value, options: &DeleteOptions, now: Timestamp
                 meta::set(&mut new, "generation", meta::generation(old) + 1);
             }
             namespaces::mark_terminating(kind, &mut new);
+            kind.behaviour.prepare_delete(&mut new, &meta::time_text(now));
         }
         Some(end) => {
             let left = meta::deletion_grace_seconds(old).unwrap_or_default();

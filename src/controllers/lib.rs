@@ -27,6 +27,7 @@ use client::informers::Informers;
 
 mod account_tokens;
 mod certificates;
+mod changed;
 mod claims;
 mod cluster_role_aggregation;
 mod cron_job;

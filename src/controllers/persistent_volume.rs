@@ -15,13 +15,11 @@ use client::events::Recorder;
 use client::informers::{Informer, Key};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::Resource;
-use kube::api::{Api, Patch, PatchParams};
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use kube::api::Api;
+use serde_json::json;
 
 use crate::Rig;
-use crate::owners::name;
+use crate::changed::write;
 use crate::storage_protection::{claims_of, index_claims, users};
 
 mod plan;
@@ -88,18 +86,6 @@ struct Binder {
 struct Claims(Arc<Binder>);
 struct Volumes(Arc<Binder>);
 
-/// Writes a part of an object as it was seen; somebody else's change makes the run start anew.
-async fn write<K>(api: &Api<K>, object: &K, status: bool, change: Value) -> Result<K, kube::Error>
-where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
-{
-    let mut patch = change;
-    patch["metadata"]["resourceVersion"] = json!(object.meta().resource_version);
-    patch["metadata"]["uid"] = json!(object.meta().uid);
-    let (name, params, patch) = (name(object.meta()), PatchParams::default(), Patch::Merge(patch));
-    if status { api.patch_status(name, &params, &patch).await } else { api.patch(name, &params, &patch).await }
-}
-
 #[async_trait]
 impl Reconcile for Claims {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
@@ -128,7 +114,7 @@ impl Binder {
                     self.events.normal(claim, reason, message);
                 }
                 if claim.status.as_ref().and_then(|status| status.phase.as_deref()) != Some("Pending") {
-                    write(&claims, claim, true, json!({ "status": { "phase": "Pending" } })).await?;
+                    write(&claims, claim, true, &json!({ "status": { "phase": "Pending" } })).await?;
                 }
             }
             ClaimPlan::Provision(provisioner) => {
@@ -141,27 +127,27 @@ impl Binder {
                     "volume.kubernetes.io/storage-provisioner": provisioner,
                 });
                 if plan::annotation(claim, "volume.kubernetes.io/storage-provisioner") != Some(&provisioner) {
-                    write(&claims, claim, false, json!({ "metadata": { "annotations": annotations } })).await?;
+                    write(&claims, claim, false, &json!({ "metadata": { "annotations": annotations } })).await?;
                 }
             }
             ClaimPlan::Take(volume) => {
                 let volumes = Api::<PersistentVolume>::all(self.client.clone());
-                write(&volumes, &volume, false, plan::claim_reference(claim, &volume)).await?;
+                write(&volumes, &volume, false, &plan::claim_reference(claim, &volume)).await?;
                 // The volume's change brings the claim back.
             }
             ClaimPlan::Bind(volume) => {
                 let change = plan::volume_name(claim, &volume);
                 let written = match change {
-                    Some(change) => write(&claims, claim, false, change).await?,
+                    Some(change) => write(&claims, claim, false, &change).await?,
                     None => claim.clone(),
                 };
                 if let Some(status) = plan::bound_status(&written, &volume) {
-                    write(&claims, &written, true, status).await?;
+                    write(&claims, &written, true, &status).await?;
                 }
             }
             ClaimPlan::Lost(message) => {
                 self.events.warning(claim, "ClaimLost", message);
-                write(&claims, claim, true, json!({ "status": { "phase": "Lost" } })).await?;
+                write(&claims, claim, true, &json!({ "status": { "phase": "Lost" } })).await?;
             }
         }
         Ok(())
@@ -183,7 +169,7 @@ impl Reconcile for Volumes {
         }
         let volumes = Api::<PersistentVolume>::all(binder.client.clone());
         let change = json!({ "status": { "phase": phase, "message": message } });
-        match write(&volumes, &*volume, true, change).await {
+        match write(&volumes, &*volume, true, &change).await {
             Err(error) if client::is_not_found(&error) => Ok(Next::Done),
             other => Ok(other.map(|_| Next::Done)?),
         }

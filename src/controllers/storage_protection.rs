@@ -7,13 +7,14 @@ use client::controller::{Controller, Next, Reconcile, RunError};
 use client::informers::{Informer, Key};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::Resource;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::Rig;
 use crate::owners::is_deleting;
 use crate::pods::is_finished;
+use crate::{Rig, changed};
 
 const OF_CLAIMS: &str = "kubernetes.io/pvc-protection";
 const OF_VOLUMES: &str = "kubernetes.io/pv-protection";
@@ -87,13 +88,9 @@ fn wanted(held: Option<&Vec<String>>, finalizer: &str, deleting: bool, used: boo
 
 async fn write<K>(api: Api<K>, object: &K, finalizers: Vec<String>) -> Result<Next, RunError>
 where
-    K: Resource + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
 {
-    let meta = object.meta();
-    let patch =
-        json!({ "metadata": { "resourceVersion": meta.resource_version, "uid": meta.uid, "finalizers": finalizers } });
-    let name = meta.name.as_deref().unwrap_or_default();
-    match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+    match changed::write(&api, object, false, &json!({ "metadata": { "finalizers": finalizers } })).await {
         Err(error) if client::is_not_found(&error) => Ok(Next::Done),
         other => Ok(other.map(|_| Next::Done)?),
     }

@@ -1,7 +1,10 @@
 //! Binding, by table.
 
+use serde_json::Value;
+
 use super::plan::*;
 use super::*;
+use crate::owners::name;
 
 fn claim(spec: Value) -> PersistentVolumeClaim {
     let mut spec = spec;

@@ -3,6 +3,7 @@
 mod exec;
 mod resolve;
 mod transport;
+mod usage;
 
 use std::io;
 
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use exec::{ExecEnd, ExecInput, ExecOptions, ExecOutput, ExecSession, TerminalSize};
 pub use resolve::{Resolved, resolve};
 pub use transport::{NoTransport, PodTarget, Scheme, ServiceTarget, ServiceTransport, TargetPort, TlsOptions};
+pub use usage::{ContainerUsage, MetricsSource, NoMetrics, NodeUsage};
 
 /// One container of one pod on one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +63,11 @@ pub trait NodeGateway: Send + Sync + 'static {
     /// # Errors
     /// A `Status` that says why there is none.
     async fn logs(&self, container: &ContainerAddress, options: &LogOptions) -> Result<LogStream, Status>;
+
+    /// Whether this is the way to the node of that name.
+    fn has(&self, _node: &str) -> bool {
+        false
+    }
 
     /// Opens a connection to `port` of the pod; `container` of the address is empty.
     ///

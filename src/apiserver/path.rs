@@ -39,9 +39,13 @@ impl Resource {
 /// Takes a request apart; `watch` says that the query asks for a watch. A path that is not UTF-8 or holds control
 /// characters is nothing.
 pub(crate) fn parse(method: &Method, path: &str, watch: bool) -> Option<Asked> {
-    let segments = segments(path)?;
+    let (own, proxied) = split_proxied(path);
+    let segments = segments(own)?;
     let mut rest: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let decoded = percent_decode_str(path).decode_utf8().ok()?.into_owned();
+    let decoded = match proxied {
+        true => percent_decode_str(path).decode_utf8_lossy().into_owned(),
+        false => percent_decode_str(path).decode_utf8().ok()?.into_owned(),
+    };
     let (group, version, below) = match rest.as_slice() {
         ["api", version, below @ ..] if !below.is_empty() => (String::new(), (*version).to_owned(), below.to_vec()),
         ["apis", group, version, below @ ..] if !below.is_empty() => {
@@ -58,6 +62,21 @@ pub(crate) fn parse(method: &Method, path: &str, watch: bool) -> Option<Asked> {
     let resource = place(group, version, &rest);
     let verb = verb(method, &resource, watch || old_watch)?;
     Some(Asked { verb, path: decoded, resource: Some(resource) })
+}
+
+/// What is ours of a path, and whether somebody else's follows: below `/proxy` anything goes.
+fn split_proxied(path: &str) -> (&str, bool) {
+    let mut parts = path.split('/');
+    let own = match (parts.nth(1), parts.nth(1)) {
+        (Some("api"), Some("namespaces")) => 8,
+        (Some("api"), Some("nodes")) => 6,
+        _ => return (path, false),
+    };
+    if path.split('/').nth(own - 1) != Some("proxy") {
+        return (path, false);
+    }
+    let length: usize = path.split('/').take(own).map(|part| part.len() + 1).sum();
+    (path.get(..length - 1).unwrap_or(path), true)
 }
 
 fn place(group: String, version: String, parts: &[&str]) -> Resource {
@@ -92,6 +111,7 @@ fn verb(method: &Method, resource: &Resource, watch: bool) -> Option<&'static st
         Method::PATCH => "patch",
         Method::DELETE if named => "delete",
         Method::DELETE => "deletecollection",
+        Method::OPTIONS if resource.subresource() == "proxy" => "options",
         _ => return None,
     })
 }
@@ -164,6 +184,9 @@ mod tests {
                 "deletecollection apps/v1/deployments ns=a name=- sub=-",
             ),
             ("DELETE", "/api/v1/nodes/n%3A1", false, "delete /v1/nodes ns=- name=n:1 sub=-"),
+            ("GET", "/api/v1/nodes/n/proxy/a%2fb/../%ff", false, "get /v1/nodes ns=- name=n sub=proxy"),
+            ("POST", "/api/v1/namespaces/a/pods/b:80/proxy/c", false, "create /v1/pods ns=a name=b:80 sub=proxy"),
+            ("OPTIONS", "/api/v1/namespaces/a/pods/b/proxy", false, "options /v1/pods ns=a name=b sub=proxy"),
             ("GET", "/api/v1/nodes/a%2fb", false, "nothing"),
             ("GET", "/api/v1/nodes/..", false, "nothing"),
             ("GET", "/api/v1/nodes/%ff", false, "nothing"),

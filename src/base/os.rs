@@ -113,3 +113,28 @@ pub fn host() -> Host {
         os_image: sysinfo::System::long_os_version().unwrap_or_default(),
     }
 }
+
+/// What this process uses and has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Bytes of memory that are resident.
+    pub memory_bytes: u64,
+    /// Time on a core, of all threads.
+    pub cpu_time: std::time::Duration,
+    /// How long it has run.
+    pub age: std::time::Duration,
+}
+
+/// Looks at this process once; nothing where the operating system does not say.
+pub fn process() -> Process {
+    use std::time::Duration;
+    let Ok(pid) = sysinfo::get_current_pid() else { return Process::default() };
+    let mut system = sysinfo::System::new();
+    let what = sysinfo::ProcessRefreshKind::nothing().with_memory().with_cpu();
+    system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[pid]), false, what);
+    system.process(pid).map_or_else(Process::default, |process| Process {
+        memory_bytes: process.memory(),
+        cpu_time: Duration::from_millis(process.accumulated_cpu_time()),
+        age: Duration::from_secs(process.run_time()),
+    })
+}

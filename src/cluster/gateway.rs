@@ -3,21 +3,39 @@
 use std::net::SocketAddr;
 
 use api::Status;
-use apiserver::gateway::{ContainerAddress, Duplex, LogOptions, LogStream, NodeGateway};
+use apiserver::gateway::{ContainerAddress, Duplex, ExecOptions, ExecSession, LogOptions, LogStream, NodeGateway};
 use async_trait::async_trait;
 use network::PodNetwork;
 
+use crate::exec;
+
 /// Logs and port-forward for pods of this process.
 pub struct LocalNode {
+    name: String,
     logs: node::Logs,
+    presence: node::Presence,
     network: PodNetwork,
 }
 
 impl LocalNode {
-    /// The node whose logs these are.
-    pub fn new(logs: node::Logs, network: PodNetwork) -> Self {
-        Self { logs, network }
+    /// The way to this node.
+    pub fn new(node: &node::Node, network: PodNetwork) -> Self {
+        Self { name: node.name().to_owned(), logs: node.logs(), presence: node.presence(), network }
     }
+}
+
+/// Whose log is meant.
+pub(crate) fn log_of(container: &ContainerAddress) -> node::LogOf {
+    node::LogOf {
+        namespace: container.namespace.clone(),
+        pod: container.pod.clone(),
+        uid: container.uid.clone(),
+        container: container.container.clone(),
+    }
+}
+
+pub(crate) fn unreadable(error: node::LogError) -> Status {
+    Status::bad_request(error.to_string())
 }
 
 #[async_trait]
@@ -30,14 +48,21 @@ impl NodeGateway for LocalNode {
             since: options.since,
             tail_lines: options.tail_lines,
             limit_bytes: options.limit_bytes,
+            stream: None,
         };
-        let of = node::LogOf {
-            namespace: container.namespace.clone(),
-            pod: container.pod.clone(),
-            uid: container.uid.clone(),
-            container: container.container.clone(),
-        };
-        self.logs.open(&of, wanted).await.map_err(|error| Status::bad_request(error.to_string()))
+        self.logs.open(&log_of(container), wanted).await.map_err(unreadable)
+    }
+
+    fn has(&self, node: &str) -> bool {
+        self.name == node
+    }
+
+    async fn exec(&self, container: &ContainerAddress, options: &ExecOptions) -> Result<ExecSession, Status> {
+        exec::exec(&self.presence, container, options)
+    }
+
+    async fn attach(&self, container: &ContainerAddress, options: &ExecOptions) -> Result<ExecSession, Status> {
+        exec::attach(&self.presence, &self.logs, container, options).await
     }
 
     async fn port_forward(&self, pod: &ContainerAddress, port: u16) -> Result<Box<dyn Duplex>, Status> {

@@ -47,12 +47,14 @@ impl WasmSandbox {
 
     fn serve(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let address = SocketAddr::new(spec.address, spec.port);
-        let server = self.runtime.serve(program, self.serve_spec(spec)).map_err(|error| refused(&error))?;
+        let spec = self.serve_spec(spec);
+        let again = self.again(program, &spec.common);
+        let server = self.runtime.serve(program, spec).map_err(|error| refused(&error))?;
         let server = Arc::new(server);
         let endpoint: Arc<dyn HttpEndpoint> = Arc::clone(&server) as Arc<dyn HttpEndpoint>;
         let listener =
             self.network.listen_http(address, endpoint).map_err(|_| StartError::PortInUse(address.port()))?;
-        let container = Arc::new(Serving { server, listener: Mutex::new(Some(listener)) });
+        let container = Arc::new(Serving { server, listener: Mutex::new(Some(listener)), again });
         self.tasks.job("http container", {
             let container = Arc::clone(&container);
             async move {
@@ -65,7 +67,9 @@ impl WasmSandbox {
 
     fn run(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let deadline = spec.deadline;
-        let running = self.runtime.run(program, RunSpec { common: self.common(spec), deadline });
+        let common = self.common(spec);
+        let again = self.again(program, &common);
+        let running = self.runtime.run(program, RunSpec { common, deadline });
         let running = Arc::new(running.map_err(|error| refused(&error))?);
         // A command that nobody holds is killed; this one lives as long as it runs.
         self.tasks.job("command container", {
@@ -74,7 +78,11 @@ impl WasmSandbox {
                 running.exit().await;
             }
         });
-        Ok(Arc::new(Command { running }))
+        Ok(Arc::new(Command { running, again: Some(again) }))
+    }
+
+    fn again(&self, program: &Program, common: &Common) -> Again {
+        Again { runtime: self.runtime.clone(), program: program.clone(), common: common.clone() }
     }
 
     fn serve_spec(&self, spec: ContainerSpec) -> ServeSpec {
@@ -101,6 +109,7 @@ impl WasmSandbox {
             cpu_weight: spec.cpu_weight,
             fuel: spec.fuel,
             output: Arc::new(Lines(spec.output)),
+            stdin: None,
             outbound: Some(Arc::new(outbound)),
         }
     }
@@ -166,11 +175,44 @@ impl runtime::Output for Lines {
     fn room(&self) -> Option<BoxFuture<'static, ()>> {
         self.0.room()
     }
+
+    fn bytes(&self, stream: runtime::Stream, bytes: &[u8]) -> bool {
+        let stream = match stream {
+            runtime::Stream::Stdout => node::Stream::Stdout,
+            runtime::Stream::Stderr => node::Stream::Stderr,
+        };
+        self.0.bytes(stream, bytes)
+    }
+}
+
+/// What it takes to run a container's component once more.
+struct Again {
+    runtime: Runtime,
+    program: Program,
+    common: Common,
+}
+
+impl Again {
+    fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
+        if self.program.kind() != Kind::Command {
+            let why = "the container's component exports no wasi:cli/run, so it runs no commands".to_owned();
+            return Err(StartError::Failed(why));
+        }
+        let common = Common {
+            args: exec.args,
+            stdin: exec.stdin.map(runtime::Stdin::new),
+            output: Arc::new(Lines(exec.output)),
+            ..self.common.clone()
+        };
+        let running = self.runtime.run(&self.program, RunSpec { common, deadline: None });
+        Ok(Arc::new(Command { running: Arc::new(running.map_err(|error| refused(&error))?), again: None }))
+    }
 }
 
 struct Serving {
     server: Arc<runtime::Server>,
     listener: Mutex<Option<Listener>>,
+    again: Again,
 }
 
 impl Container for Serving {
@@ -193,10 +235,16 @@ impl Container for Serving {
     fn stats(&self) -> Stats {
         stats(self.server.stats())
     }
+
+    fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
+        self.again.exec(exec)
+    }
 }
 
 struct Command {
     running: Arc<runtime::Running>,
+    /// Nothing for what was itself run by exec.
+    again: Option<Again>,
 }
 
 impl Container for Command {
@@ -211,5 +259,10 @@ impl Container for Command {
 
     fn stats(&self) -> Stats {
         stats(self.running.stats())
+    }
+
+    fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
+        let again = self.again.as_ref().ok_or_else(|| StartError::Failed("this is a command already".to_owned()))?;
+        again.exec(exec)
     }
 }

@@ -23,6 +23,7 @@ use crate::paths::Paths;
 use crate::roles::Role;
 use crate::running::StartError;
 use crate::sandbox::WasmSandbox;
+use crate::usage::LocalUsage;
 
 /// What the roles are made of.
 pub(crate) struct Parts<'a> {
@@ -110,7 +111,10 @@ fn start_controllers(
     tasks: &Tasks,
 ) -> Result<(), StartError> {
     let selection = Selection::parse(&parts.config.controllers.join(","))?;
-    let config = controllers::Config { ca_certificate: control.map(|control| control.ca_certificate.clone()) };
+    let config = controllers::Config {
+        ca_certificate: control.map(|control| control.ca_certificate.clone()),
+        keys: control.map(|control| Arc::clone(&control.keys) as Arc<dyn controllers::Keys>),
+    };
     let metrics = controllers::metrics(&parts.metrics);
     let client_for = |name: &str| parts.upstream.client(identity::controller(name));
     controllers::start(client_for, informers, &selection, config, tasks, &metrics);
@@ -145,7 +149,8 @@ async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) 
     let settings = node::Config { name, folder: paths.node(), capacity, ..node::Config::default() };
     let node = Node::start(settings, client, Arc::new(sandbox), images, network.clone(), tasks).await?;
     if let Some(control) = control {
-        control.server.set_node_gateway(Arc::new(LocalNode::new(node.logs(), network)));
+        control.server.set_metrics_source(LocalUsage::start(node.name().to_owned(), node.presence(), tasks));
+        control.server.set_node_gateway(Arc::new(LocalNode::new(&node, network)));
     }
     Ok(node)
 }

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::context::Context;
 use crate::logs::Logs;
 use crate::pod::{self, Wanted};
+use crate::present::Presence;
 use crate::registration::{Registration, capacity};
 use crate::sandbox::Sandbox;
 
@@ -86,7 +87,9 @@ pub enum RegisterError {
 
 /// A node that runs.
 pub struct Node {
+    name: String,
     logs: Logs,
+    presence: Presence,
     ready: watch::Receiver<bool>,
     stop: mpsc::Sender<(Duration, mpsc::Sender<()>)>,
 }
@@ -107,6 +110,7 @@ impl Node {
         let Config { name, folder, capacity: overrides, labels, host_ip, version } = config;
         let failed = |source| RegisterError::Folder { folder: folder.clone(), source };
         let logs = Logs::open_folder(folder.join("logs")).map_err(failed)?;
+        let presence = Presence::default();
         let volumes = folder.join("volumes");
         std::fs::create_dir_all(&volumes).map_err(failed)?;
         let host = base::os::host();
@@ -124,6 +128,7 @@ impl Node {
             images,
             network,
             logs: logs.clone(),
+            presence: presence.clone(),
             events,
             services: informers.of::<Service>(),
             volumes,
@@ -147,12 +152,22 @@ impl Node {
                 () = shutdown.cancelled() => {}
             }
         });
-        Ok(Self { logs, ready, stop })
+        Ok(Self { name, logs, presence, ready, stop })
     }
 
     /// Waits until the node knows its pods.
     pub async fn ready(&self) {
         let _ = self.ready.clone().wait_for(|ready| *ready).await;
+    }
+
+    /// The Node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The containers that run.
+    pub fn presence(&self) -> Presence {
+        self.presence.clone()
     }
 
     /// What containers printed.

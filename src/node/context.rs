@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Service;
 use network::PodNetwork;
 
 use crate::logs::Logs;
+use crate::present::Presence;
 use crate::sandbox::Sandbox;
 
 pub(crate) struct Context {
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     pub images: ImageStore,
     pub network: PodNetwork,
     pub logs: Logs,
+    pub presence: Presence,
     pub events: Recorder,
     pub services: Informer<Service>,
     /// Where the volumes of pods lie.

@@ -24,6 +24,7 @@ mod launch;
 mod logs;
 mod machine;
 mod pod;
+mod present;
 mod probing;
 mod registration;
 mod resources;
@@ -34,8 +35,9 @@ mod volumes;
 
 pub use agent::{Config, Node, RegisterError};
 pub use logs::{LogError, LogOf, LogOptions, LogStream, Logs};
+pub use present::{Presence, Present};
 pub use sandbox::{
-    Container, ContainerId, ContainerSpec, Exit, ExitReason, Form, Mount, Output, PrepareError, Sandbox, StartError,
+    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Mount, Output, PrepareError, Sandbox, StartError,
     Stats, Stream,
 };
 pub use settings::{SettingError, Settings};

@@ -26,6 +26,7 @@ mod reader;
 mod tests;
 mod writer;
 
+use crate::sandbox::Stream;
 use writer::Writer;
 pub(crate) use writer::{RunLog, RunOutput};
 
@@ -57,6 +58,8 @@ pub struct LogOptions {
     pub tail_lines: Option<u64>,
     /// No more than so many bytes.
     pub limit_bytes: Option<u64>,
+    /// Only what went to this one.
+    pub stream: Option<Stream>,
 }
 
 /// Why there is no log.

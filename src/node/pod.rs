@@ -26,7 +26,7 @@ use crate::context::Context;
 use crate::launch::{Launch, Order, about, launch};
 use crate::machine::{Addresses, Effect, Input, LaunchError, LaunchFailure, Moment, PodMachine, ProbeKind, Role};
 use crate::probing;
-use crate::sandbox::Container;
+use crate::sandbox::{Container, ContainerId};
 
 #[cfg(test)]
 mod tests;
@@ -169,8 +169,10 @@ impl PodTask {
     fn done(&mut self, done: Done) {
         match done {
             Done::Input(input) => {
-                if let Input::Exited { container, .. } = &input {
+                if let Input::Exited { container, attempt, .. } = &input {
                     self.running.remove(container);
+                    let name = &self.machine.plan().containers[*container].name;
+                    self.context.presence.remove(self.uid(), name, *attempt);
                 }
                 self.step(input);
             }
@@ -197,6 +199,7 @@ impl PodTask {
             Err(error) => Input::Launched(index, Err(error)),
             Ok(Launch { launched, container, log }) => {
                 let exit = container.exit();
+                self.context.presence.add(self.id(index, attempt), Arc::clone(&container));
                 self.running.insert(index, container);
                 self.jobs.push(
                     async move {
@@ -211,6 +214,14 @@ impl PodTask {
             }
         };
         self.step(input);
+    }
+
+    fn id(&self, index: usize, attempt: u32) -> ContainerId {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let meta = &self.pod.metadata;
+        let container = self.machine.plan().containers[index].name.clone();
+        let (namespace, pod) = (text(&meta.namespace), text(&meta.name));
+        ContainerId { namespace, pod, uid: self.uid().to_owned(), container, attempt }
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -349,6 +360,7 @@ impl PodTask {
 
     /// Stops whatever runs, without telling the API.
     async fn stop_all(&mut self, grace: Duration) {
+        self.context.presence.forget_pod(self.uid());
         let stops = join_all(self.running.drain().map(|(_, running)| running.stop(grace)));
         if tokio::time::timeout(grace + STOP_SLACK, stops).await.is_err() {
             tracing::warn!(pod = self.machine.plan().pod, "containers did not stop in time");

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use images::Resolved;
 use thiserror::Error;
+use tokio::io::AsyncRead;
 
 /// Runs containers.
 ///
@@ -37,6 +38,25 @@ pub trait Container: Send + Sync + 'static {
 
     /// What it uses and has used.
     fn stats(&self) -> Stats;
+
+    /// Runs the container's own component once more, as a command with arguments of its own, and with everything else that
+    /// the container was given. The command ends when its handle is dropped.
+    ///
+    /// # Errors
+    /// When the component is no command, or there is no room for it.
+    fn exec(&self, _exec: Exec) -> Result<Arc<dyn Container>, StartError> {
+        Err(StartError::Failed("this sandbox runs no commands in its containers".to_owned()))
+    }
+}
+
+/// What a command is given that is run in a container.
+pub struct Exec {
+    /// The whole argument vector.
+    pub args: Vec<String>,
+    /// What it reads.
+    pub stdin: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
+    /// Where its output goes.
+    pub output: Arc<dyn Output>,
 }
 
 /// Which compiled form a container needs.
@@ -135,6 +155,11 @@ pub trait Output: Send + Sync + 'static {
 
     /// `None` while there is room; otherwise the guest waits for the future before it writes on.
     fn room(&self) -> Option<BoxFuture<'static, ()>>;
+
+    /// Takes what was written as it was written, for whoever wants bytes instead of lines. `false`: lines, please.
+    fn bytes(&self, _stream: Stream, _bytes: &[u8]) -> bool {
+        false
+    }
 }
 
 /// How a container ended.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use network::Connection;
 use wasmtime::component::{HasData, Resource, ResourceTable};
+use wasmtime_wasi::cli::AsyncStdinStream;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use world::cli::{environment, stderr, stdout};
@@ -13,7 +14,7 @@ use crate::container::Container;
 use crate::memory::Limiter;
 use crate::outbound::Hooks;
 use crate::output::{LineStream, Lines};
-use crate::spec::Stream;
+use crate::spec::{Stdin, Stream};
 
 /// The data of one instance's store.
 pub(crate) struct Guest {
@@ -35,6 +36,9 @@ impl Guest {
             let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             wasi.preopened_dir(&mount.host_dir, &mount.guest_path, permissions)
                 .map_err(|error| error.context(format!("opening the volume at {}", mount.guest_path)))?;
+        }
+        if let Some(reader) = container.spec.stdin.as_ref().and_then(Stdin::take) {
+            wasi.stdin(AsyncStdinStream::new(reader));
         }
         Ok(Self {
             wasi: wasi.build(),

@@ -55,7 +55,7 @@ pub use command::Running;
 pub use program::{CompileError, LoadError, Program};
 pub use server::{Server, StartError};
 pub use spec::{
-    Common, Exit, Form, Kind, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stream,
+    Common, Exit, Form, Kind, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stdin, Stream,
     Target,
 };
 

@@ -28,6 +28,9 @@ impl Lines {
     }
 
     fn write(&self, mut bytes: &[u8]) {
+        if self.sink.bytes(self.stream, bytes) {
+            return;
+        }
         let mut partial = self.partial.lock();
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end);

@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
 use network::{CallError, Connection, HttpRequest, HttpResponse};
+use parking_lot::Mutex;
+use tokio::io::AsyncRead;
 
 /// Which compiled form an artifact has. Fuel costs up to 80 % on call-heavy code, so only those who ask for a budget get
 /// it; epochs are in both.
@@ -44,6 +46,27 @@ pub trait Output: Send + Sync + 'static {
     /// one that floods its log from filling memory.
     fn room(&self) -> Option<BoxFuture<'static, ()>> {
         None
+    }
+
+    /// Takes what was written as it was written, for whoever wants bytes instead of lines. `false`: lines, please.
+    fn bytes(&self, _stream: Stream, _bytes: &[u8]) -> bool {
+        false
+    }
+}
+
+/// What a guest reads from its standard input. It is given to the first instance that asks.
+#[derive(Clone, Default)]
+pub struct Stdin(Arc<Mutex<Option<Reader>>>);
+type Reader = Box<dyn AsyncRead + Send + Sync + Unpin>;
+
+impl Stdin {
+    /// Reads from this.
+    pub fn new(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(Box::new(reader)))))
+    }
+
+    pub(crate) fn take(&self) -> Option<Reader> {
+        self.0.lock().take()
     }
 }
 
@@ -112,6 +135,8 @@ pub struct Common {
     pub fuel: Option<u64>,
     /// Where its output goes.
     pub output: Arc<dyn Output>,
+    /// What it reads; nothing unless said otherwise.
+    pub stdin: Option<Stdin>,
     /// Who carries its outgoing requests; `None` denies all.
     pub outbound: Option<Arc<dyn Outbound>>,
 }
@@ -129,6 +154,7 @@ impl Default for Common {
             cpu_weight: 100,
             fuel: None,
             output: Arc::new(NoOutput),
+            stdin: None,
             outbound: None,
         }
     }

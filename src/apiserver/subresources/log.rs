@@ -5,17 +5,13 @@ use axum::body::Body;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::pods;
 use crate::gateway::{ContainerAddress, LogOptions};
 use crate::query::Query;
 use crate::reply::Reply;
 use crate::server::Call;
 use crate::verbs::Target;
 
-const LISTS: [(&str, &str); 3] = [
-    ("containers", "containerStatuses"),
-    ("initContainers", "initContainerStatuses"),
-    ("ephemeralContainers", "ephemeralContainerStatuses"),
-];
 const MEDIA_TYPE: &str = "text/plain";
 
 pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> {
@@ -23,7 +19,7 @@ pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> 
     let revision = objects::Revisions::default();
     let found = call.server.objects.get(&target.kind, target.namespace(), target.name(), &revision).await?;
     let pod = found.value();
-    let container = container(&pod, call.query.get("container"))?;
+    let container = pods::container(&pod, call.query.get("container"))?;
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default();
     if node.is_empty() {
         // Nothing can have been written yet.
@@ -81,44 +77,10 @@ fn options(query: &Query) -> Result<LogOptions, Status> {
     })
 }
 
-fn names<'a>(pod: &'a Value, list: &str) -> Vec<&'a str> {
-    let containers = pod.pointer(&format!("/spec/{list}")).and_then(Value::as_array).into_iter().flatten();
-    containers.filter_map(|container| container.get("name").and_then(Value::as_str)).collect()
-}
-
-/// The container that is asked for, or the only one.
-fn container(pod: &Value, asked: Option<&str>) -> Result<String, Status> {
-    let pod_name = meta::name(pod);
-    let [plain, init, ephemeral] = LISTS.map(|(list, _)| names(pod, list));
-    if let Some(asked) = asked {
-        let known = [&plain, &init, &ephemeral].into_iter().any(|list| list.contains(&asked));
-        return if known {
-            Ok(asked.to_owned())
-        } else {
-            Err(Status::bad_request(format!("container {asked} is not valid for pod {pod_name}")))
-        };
-    }
-    if let ([only], [], []) = (plain.as_slice(), init.as_slice(), ephemeral.as_slice()) {
-        return Ok((*only).to_owned());
-    }
-    let mut message =
-        format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", plain.join(" "));
-    if !init.is_empty() {
-        message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-    }
-    if !ephemeral.is_empty() {
-        message.push_str(&format!(" or one of the ephemeral containers: [{}]", ephemeral.join(" ")));
-    }
-    Err(Status::bad_request(message))
-}
-
 /// Whether the container has run, as its status tells.
 fn has_log(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
     let name = meta::name(pod);
-    let status = LISTS.iter().find_map(|(_, list)| {
-        let statuses = pod.pointer(&format!("/status/{list}")).and_then(Value::as_array)?;
-        statuses.iter().find(|status| status.get("name").and_then(Value::as_str) == Some(container))
-    });
+    let status = pods::status_of(pod, container);
     let refused = |text: String| Err(Status::bad_request(text));
     let Some(status) = status else {
         return refused(format!("container {container:?} in pod {name:?} is not available"));
@@ -147,29 +109,6 @@ fn has_log(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_container_is_chosen_as_kubernetes_does() {
-        let one = json!({ "metadata": { "name": "p" }, "spec": { "containers": [{ "name": "a" }] } });
-        let two = json!({
-            "metadata": { "name": "p" },
-            "spec": { "containers": [{ "name": "a" }, { "name": "b" }], "initContainers": [{ "name": "i" }] },
-        });
-        for (pod, asked, wanted) in [
-            (&one, None, "a"),
-            (&one, Some("a"), "a"),
-            (&one, Some("x"), "container x is not valid for pod p"),
-            (&two, Some("i"), "i"),
-            (
-                &two,
-                None,
-                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
-            ),
-        ] {
-            let found = container(pod, asked).unwrap_or_else(|status| status.message);
-            assert_eq!(found, wanted);
-        }
-    }
 
     #[test]
     fn what_has_not_run_has_no_log() {

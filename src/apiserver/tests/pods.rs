@@ -130,12 +130,12 @@ async fn ephemeral_containers_are_added_and_stay() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_yet_says_so() {
+async fn a_pod_without_a_node_has_nobody_to_connect_to() {
     let cluster = cluster().await;
     cluster.post(PODS, &pod("p")).await;
-    for path in ["exec?command=sh", "attach"] {
+    for path in ["exec?command=sh&stdout=1", "attach?stdout=1", "portforward?ports=80"] {
         let refused = cluster.ask("POST", &format!("{PODS}/p/{path}"), &[], "").await.refusal();
-        assert!(refused.contains("not there yet"), "{refused}");
+        assert_eq!(refused, "400 BadRequest pod p does not have a host assigned");
     }
     assert_eq!(cluster.get(&format!("{PODS}/p/nothing")).await.code, 404);
 }

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use api::table::{IncludeObject, table, table_of_one};
 use api::{Kind, Status};
 use axum::body::Body;
+use axum::extract::ws::{Message, WebSocket};
 use bytes::{BufMut, Bytes, BytesMut};
-use futures::StreamExt;
+use futures::stream::BoxStream;
+use futures::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use objects::{Object, WatchEvent};
 use prometheus_client::metrics::gauge::Gauge;
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Target, options, show};
 use crate::accept::{self, Form};
+use crate::forwarding::{is_upgrade, websocket};
 use crate::reply::Reply;
 use crate::server::Call;
 
@@ -35,11 +38,44 @@ pub(crate) async fn watch(call: &Call, target: &Target) -> Result<Reply, Status>
     };
     let open = Open::new(call.server.journal.watches().clone());
     let ending = call.ending.clone();
+    if is_upgrade(&call.headers) {
+        let messages = events.take_until(ending.cancelled_owned()).map(move |event| {
+            let _open = &open;
+            lines.write(&[event])
+        });
+        return socket(call, messages.boxed()).await;
+    }
     let pieces = events.take_until(ending.cancelled_owned()).ready_chunks(TOGETHER).map(move |events| {
         let _open = &open;
         Ok::<Bytes, Infallible>(lines.write(&events))
     });
     Ok(Reply::stream("application/json", Body::from_stream(pieces)))
+}
+
+/// The same over a WebSocket: a message of text an event.
+async fn socket(call: &Call, mut messages: BoxStream<'static, Bytes>) -> Result<Reply, Status> {
+    let upgrade = websocket(call).await?;
+    let response = upgrade.on_upgrade(move |socket: WebSocket| async move {
+        let (mut sink, mut stream) = socket.split();
+        let send = async {
+            while let Some(line) = messages.next().await {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if sink.send(Message::Text(text.into())).await.is_err() {
+                    return;
+                }
+            }
+            let _ = sink.close().await;
+        };
+        // The client has nothing to say but that it leaves.
+        let left = async {
+            while stream.next().await.is_some_and(|message| !matches!(message, Err(_) | Ok(Message::Close(_)))) {}
+        };
+        tokio::select! {
+            () = send => {}
+            () = left => {}
+        }
+    });
+    Ok(Reply::ready(response))
 }
 
 /// Counts a watch for as long as it is open.

@@ -21,10 +21,18 @@ pub(super) fn append(buffer: &mut Vec<u8>, at: Timestamp, stream: Stream, text: 
 /// Appends the part of a line that is for people; nothing if the line is too old.
 pub(super) fn show(out: &mut Vec<u8>, line: &[u8], options: &LogOptions) {
     let mut parts = line.splitn(4, |byte| *byte == b' ');
-    let (Some(time), Some(_stream), Some(_tag), Some(text)) = (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some(time), Some(stream), Some(_tag), Some(text)) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return;
     };
+    let other = match options.stream {
+        None => false,
+        Some(Stream::Stdout) => stream != b"stdout",
+        Some(Stream::Stderr) => stream != b"stderr",
+    };
+    if other {
+        return;
+    }
     if let Some(since) = options.since {
         let at = std::str::from_utf8(time).ok().and_then(|time| time.parse::<Timestamp>().ok());
         if at.is_none_or(|at| at < since) {

@@ -112,6 +112,7 @@ impl Stage {
             images,
             network: PodNetwork::new(network::Config::default()),
             logs: Logs::open_folder(dir.path().join("logs")).unwrap(),
+            presence: crate::present::Presence::default(),
             events: Recorder::new(client, &tasks, "kubelet", None),
             services,
             volumes: dir.path().join("volumes"),

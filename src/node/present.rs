@@ -1,0 +1,59 @@
+//! The containers that run at this moment, for those who want to look at one or to join it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+
+use crate::sandbox::{Container, ContainerId};
+
+/// A container that runs.
+#[derive(Clone)]
+pub struct Present {
+    /// Which one.
+    pub id: ContainerId,
+    /// Since when.
+    pub since: SystemTime,
+    /// Itself.
+    pub container: Arc<dyn Container>,
+}
+
+type Key = (String, String);
+
+/// All containers of this node that run. Cheap to clone; clones share everything.
+#[derive(Clone, Default)]
+pub struct Presence {
+    containers: Arc<Mutex<HashMap<Key, Present>>>,
+}
+
+impl Presence {
+    /// The container of this name in the pod of this uid, if it runs.
+    pub fn find(&self, uid: &str, container: &str) -> Option<Present> {
+        self.containers.lock().get(&(uid.to_owned(), container.to_owned())).cloned()
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> Vec<Present> {
+        self.containers.lock().values().cloned().collect()
+    }
+
+    pub(crate) fn add(&self, id: ContainerId, container: Arc<dyn Container>) {
+        let key = (id.uid.clone(), id.container.clone());
+        let present = Present { id, since: SystemTime::now(), container };
+        self.containers.lock().insert(key, present);
+    }
+
+    /// That very run is over; one that came after it stays.
+    pub(crate) fn remove(&self, uid: &str, container: &str, attempt: u32) {
+        let key = (uid.to_owned(), container.to_owned());
+        let mut containers = self.containers.lock();
+        if containers.get(&key).is_some_and(|present| present.id.attempt == attempt) {
+            containers.remove(&key);
+        }
+    }
+
+    pub(crate) fn forget_pod(&self, uid: &str) {
+        self.containers.lock().retain(|(owner, _), _| owner != uid);
+    }
+}

@@ -4,8 +4,12 @@
 pub(crate) mod tests;
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::kind::{Kind, KindSet};
 
@@ -33,6 +37,37 @@ impl Aggregated {
             Self::V2Beta1 => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
         }
     }
+}
+
+/// Kubernetes' own groups with their priorities: which of several that offer a resource is taken first.
+const GROUPS: [(&str, i64); 22] = [
+    ("apiregistration.k8s.io", 20_000),
+    ("", 18_000),
+    ("apps", 17_800),
+    ("events.k8s.io", 17_750),
+    ("authentication.k8s.io", 17_700),
+    ("authorization.k8s.io", 17_600),
+    ("autoscaling", 17_500),
+    ("batch", 17_400),
+    ("certificates.k8s.io", 17_300),
+    ("networking.k8s.io", 17_200),
+    ("policy", 17_100),
+    ("rbac.authorization.k8s.io", 17_000),
+    ("storage.k8s.io", 16_800),
+    ("admissionregistration.k8s.io", 16_700),
+    ("apiextensions.k8s.io", 16_700),
+    ("scheduling.k8s.io", 16_600),
+    ("coordination.k8s.io", 16_500),
+    ("node.k8s.io", 16_300),
+    ("discovery.k8s.io", 16_200),
+    ("flowcontrol.apiserver.k8s.io", 16_100),
+    ("internal.apiserver.k8s.io", 16_000),
+    ("resource.k8s.io", 15_900),
+];
+
+/// How a group that Kubernetes has is ordered among the others (`groupPriorityMinimum`).
+pub fn group_priority(group: &str) -> Option<i64> {
+    GROUPS.iter().find(|(name, _)| *name == group).map(|(_, priority)| *priority)
 }
 
 /// What `/status` and `/scale` can do.
@@ -68,7 +103,7 @@ pub fn group(kinds: &KindSet, group: &str) -> Option<Value> {
 /// `GET /api/v1` or `/apis/GROUP/VERSION`: APIResourceList.
 pub fn resources(kinds: &KindSet, group: &str, version: &str) -> Option<Value> {
     let mut list = Vec::new();
-    for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {
+    for kind in in_version(kinds, group, version) {
         list.push(plain_resource(kind));
         list.extend(subresources(kind).iter().map(|sub| plain_subresource(kind, sub)));
     }
@@ -97,15 +132,20 @@ pub fn aggregated(kinds: &KindSet, core: bool, form: Aggregated) -> Value {
     json!({ "kind": "APIGroupDiscoveryList", "apiVersion": form.api_version(), "metadata": {}, "items": items })
 }
 
-/// The groups in the order of the table.
+/// The groups: Kubernetes' own in its order, then the others by name.
 pub(crate) fn group_names(kinds: &KindSet) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for kind in kinds.iter() {
-        if !names.contains(&kind.group.as_str()) {
-            names.push(&kind.group);
-        }
-    }
+    let names: BTreeSet<&str> = kinds.iter().map(|kind| kind.group.as_str()).collect();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_key(|name| Reverse(group_priority(name).unwrap_or_default()));
     names
+}
+
+/// The kinds of a group version by their plurals.
+fn in_version<'a>(kinds: &'a KindSet, group: &str, version: &str) -> Vec<&'a Kind> {
+    let rows = kinds.iter().map(AsRef::as_ref);
+    let mut found: Vec<&Kind> = rows.filter(|kind: &&Kind| kind.group == group && kind.version == version).collect();
+    found.sort_by(|a, b| a.plural.cmp(&b.plural));
+    found
 }
 
 /// A group's versions, the preferred one first.
@@ -196,7 +236,20 @@ fn plain_resource(kind: &Kind) -> Value {
     body.insert("kind".to_owned(), json!(kind.kind));
     body.insert("verbs".to_owned(), json!(kind.verbs));
     names(&mut body, kind);
+    if kind.verbs.iter().any(|verb| verb == "watch") {
+        body.insert("storageVersionHash".to_owned(), json!(storage_version_hash(kind)));
+    }
     Value::Object(body)
+}
+
+/// What stands for the form that objects are stored in: clients that migrate stored objects compare it.
+fn storage_version_hash(kind: &Kind) -> String {
+    let (group, version) = match &kind.form {
+        Some(form) => (&form.group, &form.version),
+        None => (&kind.group, &kind.version),
+    };
+    let digest = Sha256::digest(format!("{group}/{version}/{}", kind.kind));
+    STANDARD.encode(digest.get(..8).unwrap_or_default())
 }
 
 fn plain_subresource(kind: &Kind, sub: &Sub) -> Value {
@@ -214,11 +267,7 @@ fn plain_subresource(kind: &Kind, sub: &Sub) -> Value {
 }
 
 fn aggregated_version(kinds: &KindSet, group: &str, version: &str) -> Value {
-    let resources: Vec<Value> = kinds
-        .iter()
-        .filter(|kind| kind.group == group && kind.version == version)
-        .map(|kind| aggregated_resource(kind))
-        .collect();
+    let resources: Vec<Value> = in_version(kinds, group, version).into_iter().map(aggregated_resource).collect();
     json!({ "version": version, "freshness": "Current", "resources": resources })
 }
 

@@ -84,13 +84,15 @@ fn versions_are_ordered_as_kubernetes_orders_them() {
 fn resources_come_with_their_subresources() {
     let list = resources(&kinds(), "", "v1").unwrap();
     let names: Vec<_> = list["resources"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["pods", "pods/eviction", "pods/log", "pods/status", "namespaces", "namespaces/status"]);
+    assert_eq!(names, ["namespaces", "namespaces/status", "pods", "pods/eviction", "pods/log", "pods/status"]);
     assert_eq!(
-        list["resources"][1],
+        list["resources"][3],
         json!({"name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy", "version": "v1",
             "kind": "Eviction", "verbs": ["create"]})
     );
-    assert_eq!(list["resources"][0]["shortNames"], json!(["po"]));
+    let pods = &list["resources"][2];
+    assert_eq!(pods["shortNames"], json!(["po"]));
+    assert_eq!(pods["storageVersionHash"], "xPOwRZ+Yhw8=");
     assert_eq!(list["groupVersion"], "v1");
     let scale = &resources(&kinds(), "apps", "v1").unwrap()["resources"][1];
     assert_eq!(
@@ -105,7 +107,7 @@ fn the_aggregated_document_says_all_at_once() {
     let core = aggregated(&kinds(), true, Aggregated::V2);
     assert_eq!(core["apiVersion"], "apidiscovery.k8s.io/v2");
     assert_eq!(core["items"].as_array().unwrap().len(), 1);
-    let pod = &core["items"][0]["versions"][0]["resources"][0];
+    let pod = &core["items"][0]["versions"][0]["resources"][1];
     assert_eq!(
         (&pod["resource"], &pod["scope"], &pod["responseKind"]),
         (&json!("pods"), &json!("Namespaced"), &json!({"group": "", "version": "v1", "kind": "Pod"}))

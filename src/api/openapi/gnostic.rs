@@ -157,6 +157,7 @@ fn schema(body: &Value) -> Message {
     let mut out = Message::default();
     out.text(1, body, "$ref");
     out.text(2, body, "format");
+    out.text(4, body, "description");
     out.texts(19, body, "required");
     if let Some(values) = body.get("additionalProperties") {
         let mut choice = Message::default();

@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use apiserver::authentication::{ClientCertificate, StaticTokens};
 use apiserver::authorization::{Escalation, NodeRestriction, Rbac, Union};
-use apiserver::certificates::Authority;
+use apiserver::certificates::{Authority, CertificateRequests};
+use apiserver::tokens::{ServiceAccountTokens, TokenIssuer};
 use apiserver::{ApiServer, Authenticator, Authorizer};
 use base::Tasks;
 use base::metrics::Metrics;
 use images::ImageStore;
-use objects::Objects;
+use objects::{Objects, WriteOptions};
 use store::{SharedStore, Store};
 
 use crate::bootstrap::{self, Facts};
 use crate::config::Config;
+use crate::keys::ClusterKeys;
 use crate::paths::Paths;
 use crate::running::StartError;
 use crate::{identity, kubeconfig};
@@ -28,6 +30,7 @@ pub(crate) struct Control {
     pub address: SocketAddr,
     pub kubeconfig: PathBuf,
     pub ca_certificate: String,
+    pub keys: Arc<ClusterKeys>,
 }
 
 /// Starts the API and answers once it serves and every cluster's objects exist. `endpoint` is where it is to be reached
@@ -43,22 +46,26 @@ pub(crate) async fn start(
     // Before anything is written: a port that is taken is the most likely failure.
     let listener = listen(config.api_listen)?;
     let address = listener.local_addr().map_err(|source| listen_error(config.api_listen, source))?;
-    let authority = Authority::load_or_create(&paths.pki())?;
+    let authority = Arc::new(Authority::load_or_create(&paths.pki())?);
     let front_proxy = Authority::load_or_create(&paths.pki().join("front-proxy"))?;
-    let authenticators = authenticators(config)?;
+    let issuer = Arc::new(TokenIssuer::load_or_create(&paths.pki())?);
+    let mut authenticators = authenticators(config)?;
 
     let store = open_store(config, paths).await?;
     let objects = Objects::open(Arc::clone(&store), api::kinds::builtin(), objects::Config::default(), tasks).await?;
     apiserver::admission::install(&objects);
+    authenticators.push(Arc::new(ServiceAccountTokens::new(Arc::clone(&issuer), &objects)));
     let rbac = Rbac::new(&objects);
     let authorizer: Arc<dyn Authorizer> = Arc::new(Union::node_and_rbac(&objects, rbac.clone()));
     objects.add_admission(Arc::new(NodeRestriction::new(&objects)));
+    objects.add_admission(Arc::new(CertificateRequests::new(Arc::clone(&authorizer))));
     objects.add_admission(Arc::new(Escalation::new(rbac, Arc::clone(&authorizer))));
     let server = ApiServer::new(
         objects.clone(),
         apiserver::Config {
             authenticators,
             authorizer,
+            issuer: Some(Arc::clone(&issuer)),
             images: Some(images::router(images.clone())),
             metrics: metrics.clone(),
             ..apiserver::Config::default()
@@ -80,13 +87,20 @@ pub(crate) async fn start(
         front_proxy_ca: front_proxy.certificate_pem().to_owned(),
     };
     bootstrap::run(&objects, identity::bootstrap(), &facts).await?;
+    let proxy = front_proxy.client_certificate("front-proxy-client", &[])?;
+    server.set_proxy_identity(proxy.certificate_pem, proxy.key_pem);
+    server.keep_api_services(tasks);
+    let checker = identity::controller("validatingadmissionpolicy-status-controller");
+    let checked = apiserver::admission::keep_policy_status(objects.clone(), WriteOptions::by(checker));
+    tasks.job("status of admission policies", checked);
 
     let path = config.kubeconfig.clone().unwrap_or_else(|| paths.kubeconfig());
     let admin = authority.admin_certificate()?;
     kubeconfig::write(&path, address, &authority, &admin)
         .map_err(|source| StartError::Kubeconfig { path: path.clone(), source })?;
     let ca_certificate = authority.certificate_pem().to_owned();
-    Ok(Control { server, store, address, kubeconfig: path, ca_certificate })
+    let keys = Arc::new(ClusterKeys { authority, issuer });
+    Ok(Control { server, store, address, kubeconfig: path, ca_certificate, keys })
 }
 
 async fn open_store(config: &Config, paths: &Paths) -> Result<SharedStore, StartError> {

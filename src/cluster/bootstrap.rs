@@ -8,15 +8,18 @@
 //! costs about as much as one write.
 
 mod config_maps;
+mod flowcontrol;
 mod kubernetes;
+mod priority_classes;
 mod rbac;
+mod service_range;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use api::{Kind, Status, UserInfo, meta};
 use futures::future::try_join_all;
-use objects::{Object, Objects, WriteOptions};
+use objects::{Object, Objects, Sub, WriteOptions};
 use serde_json::{Value, json};
 
 /// Kubernetes' own namespaces.
@@ -36,7 +39,8 @@ pub struct Facts {
 }
 
 /// Objects that are made where they are missing.
-const SETS: &[fn(&Facts) -> Vec<Value>] = &[config_maps::objects];
+const SETS: &[fn(&Facts) -> Vec<Value>] =
+    &[config_maps::objects, flowcontrol::objects, service_range::objects, priority_classes::objects];
 
 /// Makes what is missing.
 ///
@@ -67,10 +71,17 @@ async fn ensure(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Re
 async fn create(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Result<(), Status> {
     // A kind that is not served has no objects.
     let Some(kind) = kind(objects, wanted) else { return Ok(()) };
-    match objects.create(&kind, namespace(wanted), wanted.clone(), options).await {
-        Err(status) if status.reason != "AlreadyExists" => Err(status),
-        _ => Ok(()),
-    }
+    let made = match objects.create(&kind, namespace(wanted), wanted.clone(), options).await {
+        Err(status) if status.reason != "AlreadyExists" => return Err(status),
+        Err(_) => return Ok(()),
+        Ok(made) => made,
+    };
+    // What is made begins without a status: that is written by those who know.
+    let Some(status) = wanted.get("status").filter(|_| kind.status) else { return Ok(()) };
+    let mut told = made.value().as_ref().clone();
+    told["status"] = status.clone();
+    let (space, name) = (namespace(wanted), meta::name(wanted));
+    objects.update(&kind, space, name, Sub::Status, told, options).await.map(drop)
 }
 
 fn kind(objects: &Objects, object: &Value) -> Option<Arc<Kind>> {

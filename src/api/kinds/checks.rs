@@ -89,7 +89,8 @@ pub(crate) fn is_nothing(value: &Value) -> bool {
 
 /// The sentence about a name that pods take over and that no host can have.
 pub(crate) fn host_name_warning(object: &Value, used: &str) -> Option<String> {
-    let wrong = crate::names::dns_label_errors(crate::meta::name(object));
+    let name = crate::meta::name(object);
+    let wrong = if name.is_empty() { Vec::new() } else { crate::names::dns_label_errors(name) };
     let rest = "which can result in surprising behavior; a DNS label is recommended";
     (!wrong.is_empty()).then(|| format!("metadata.name: this is used in {used}, {rest}: [{}]", wrong.join(" ")))
 }

@@ -5,12 +5,12 @@ mod schedule;
 use serde_json::{Value, json};
 
 use super::cells::{NONE, age_column, column, name_column, number_column, of_containers, or, wide};
-use super::checks::{Faults, none_negative};
+use super::checks::{Faults, host_name_warning, none_negative};
 use super::fields::{default_text, default_to, get, is_set, keep, list_at, object_at, set, text, text_at};
 use super::job::template_spec_faults;
-use super::pod_template::{default_template, pod_spec_warnings};
+use super::pod_template::{default_template, pod_template_warnings};
 use super::row::row;
-use crate::names::{dns_label_errors, max_length};
+use crate::names::max_length;
 use crate::selector::LabelSelector;
 use crate::table::since_value;
 use crate::{Behaviour, Column, FieldError, Kind, Scope, meta};
@@ -110,12 +110,7 @@ impl Behaviour for CronJob {
         faults
     }
     fn warnings(&self, object: &Value) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let wrong = dns_label_errors(meta::name(object));
-        if !wrong.is_empty() {
-            let rule = "this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended";
-            warnings.push(format!("metadata.name: {rule}: [{}]", wrong.join(" ")));
-        }
+        let mut warnings: Vec<String> = host_name_warning(object, "Pod names and hostnames").into_iter().collect();
         warnings.extend(spec_warnings(object));
         warnings
     }
@@ -126,8 +121,8 @@ impl Behaviour for CronJob {
 
 fn spec_warnings(object: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Some(pod) = object.pointer(POD) {
-        warnings.extend(pod_spec_warnings(pod, "spec.jobTemplate.spec.template.spec"));
+    if let Some(template) = object.pointer("/spec/jobTemplate/spec/template") {
+        warnings.extend(pod_template_warnings(template, "spec.jobTemplate.spec.template"));
     }
     if text_at(object, "/spec/schedule").contains("TZ") {
         let rule = "CRON_TZ or TZ used in schedule is not officially supported, see \

@@ -63,7 +63,10 @@ impl Behaviour for CustomResourceDefinition {
     }
 
     fn prepare_update(&self, object: &mut Value, old: &Value) {
-        object["status"] = old.get("status").cloned().unwrap_or_else(|| json!({}));
+        if !object.is_object() {
+            return;
+        }
+        object["status"] = old.get("status").filter(|held| held.is_object()).cloned().unwrap_or_else(|| json!({}));
         let Some(storage) = custom::storage_version(object).map(str::to_owned) else { return };
         let stored = &mut object["status"]["storedVersions"];
         match stored.as_array_mut() {

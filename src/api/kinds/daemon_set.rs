@@ -120,6 +120,10 @@ impl Behaviour for DaemonSet {
     fn warnings(&self, object: &Value) -> Vec<String> {
         template_warnings(object)
     }
+    fn warnings_on_update(&self, object: &Value, old: &Value) -> Vec<String> {
+        let same = meta::generation(object) == meta::generation(old);
+        if same { Vec::new() } else { template_warnings(object) }
+    }
 }
 
 fn template_generation(object: &Value) -> i64 {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::cells::{age_column, column, name_column, number_column, workload_columns};
-use super::checks::{Faults, immutable, int_or_percent, non_negative, percent};
+use super::checks::{
+    Faults, at_most, host_name_warning, immutable, int_or_percent, non_negative, not_decremented, percent,
+};
 use super::fields::{default_text, default_to, get, int, int_at, keep, object_at, set, text};
 use super::pod_template;
 use super::row::row;
@@ -88,9 +90,15 @@ impl Behaviour for Deployment {
         faults
     }
     fn warnings(&self, object: &Value) -> Vec<String> {
-        pod_template::template_warnings(object)
+        let mut warnings: Vec<String> = host_name_warning(object, "Pod names and hostnames").into_iter().collect();
+        warnings.extend(pod_template::template_warnings(object));
+        warnings
     }
-    fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
+    fn warnings_on_update(&self, object: &Value, old: &Value) -> Vec<String> {
+        let same = crate::meta::generation(object) == crate::meta::generation(old);
+        if same { Vec::new() } else { pod_template::template_warnings(object) }
+    }
+    fn validate_status(&self, object: &Value, old: &Value) -> Vec<FieldError> {
         let mut faults = Faults::new();
         let Some(status) = get(object, "status") else { return faults };
         for field in [
@@ -104,6 +112,11 @@ impl Behaviour for Deployment {
         ] {
             non_negative(&mut faults, status, "status", field);
         }
+        for less in ["updatedReplicas", "readyReplicas", "availableReplicas"] {
+            at_most(&mut faults, status, less, "replicas", "status.replicas");
+        }
+        at_most(&mut faults, status, "availableReplicas", "readyReplicas", "readyReplicas");
+        not_decremented(&mut faults, status, old.get("status"), "collisionCount");
         faults
     }
 }

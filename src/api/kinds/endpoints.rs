@@ -6,7 +6,7 @@ use super::cells::{NONE, age_column, column, first_three, name_column};
 use super::checks::{Faults, invalid_each, one_of};
 use super::fields::{default_text, int, items_mut, list, text};
 use super::row::row;
-use crate::names::{dns_label_errors, ip_errors, port_number_errors};
+use crate::names::{dns_label_errors, port_number_errors, special_ip_errors};
 use crate::{Behaviour, FieldError, Kind, Scope};
 
 /// The row.
@@ -61,7 +61,12 @@ impl Behaviour for Endpoints {
             for (field, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
                 for (at, address) in addresses.iter().enumerate() {
                     let ip = text(address, "ip");
-                    invalid_each(&mut faults, &format!("{path}.{field}[{at}].ip"), ip, ip_errors(ip));
+                    invalid_each(&mut faults, &format!("{path}.{field}[{at}].ip"), ip, special_ip_errors(ip));
+                    let host = text(address, "hostname");
+                    if !host.is_empty() {
+                        let wrong = dns_label_errors(host);
+                        invalid_each(&mut faults, &format!("{path}.{field}[{at}].hostname"), host, wrong);
+                    }
                 }
             }
             let ports = list(subset, "ports");

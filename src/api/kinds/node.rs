@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::cells::{NONE, UNKNOWN, age_column, column, joined, name_column, or, wide};
 use super::checks::{Faults, invalid_each};
-use super::fields::{default_to, flag, get, keep, list, list_at, text, text_at};
+use super::fields::{default_to, flag, get, keep, list, list_at, same, set, text, text_at};
 use super::pod_template::canonical_quantities;
 use super::row::{PROXY_VERBS, row};
-use crate::names::{label_value_errors, qualified_name_errors};
+use crate::names::{cidr_errors, label_value_errors, qualified_name_errors};
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
@@ -80,6 +80,14 @@ struct Node;
 
 impl Behaviour for Node {
     fn default(&self, object: &mut Value) {
+        if let Some(spec) = object.get_mut("spec").filter(|spec| spec.is_object()) {
+            let (one, all) = (text(spec, "podCIDR").to_owned(), list(spec, "podCIDRs").to_vec());
+            match (one.is_empty(), all.first().cloned()) {
+                (false, None) => set(spec, "podCIDRs", json!([one])),
+                (true, Some(first)) => set(spec, "podCIDR", first),
+                _ => {}
+            }
+        }
         let Some(status) = object.get_mut("status") else { return };
         for field in ["capacity", "allocatable"] {
             canonical_quantities(status, field);
@@ -105,6 +113,20 @@ impl Behaviour for Node {
                 let detail = "node updates may not change providerID except from \"\" to valid";
                 faults.push(FieldError::forbidden("spec.providerID", detail));
             }
+            let empty = json!({});
+            let (new, before) = (get(object, "spec").unwrap_or(&empty), get(old, "spec").unwrap_or(&empty));
+            if !list(before, "podCIDRs").is_empty() && !same(get(new, "podCIDRs"), get(before, "podCIDRs")) {
+                let detail = "node updates may not change podCIDR except from \"\" to valid";
+                faults.push(FieldError::forbidden("spec.podCIDRs", detail));
+            }
+            if !same(get(new, "externalID"), get(before, "externalID")) {
+                let detail = "node updates may only change labels, taints, or capacity (or configSource, if the \
+                              DynamicKubeletConfig feature gate is enabled)";
+                faults.push(FieldError::forbidden("", detail));
+            }
+        }
+        for (at, range) in list_at(object, "/spec/podCIDRs").iter().filter_map(Value::as_str).enumerate() {
+            invalid_each(&mut faults, &format!("spec.podCIDRs[{at}]"), range, cidr_errors(range));
         }
         faults
     }

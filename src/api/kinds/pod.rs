@@ -1,6 +1,7 @@
 //! Pod: containers that share an address, volumes and a fate.
 
 mod columns;
+mod parts;
 mod quality;
 mod update;
 
@@ -8,9 +9,9 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::checks::Faults;
+use super::checks::{Faults, host_name_warning};
 use super::fields::{default_text, default_to, flag, get, int, keep, list, object_at, set, text, text_at};
-use super::pod_template::{default_pod_spec, pod_spec_faults, pod_spec_warnings, requests_from_limits};
+use super::pod_template::{default_pod_spec, pod_spec_faults, pod_warnings, requests_from_limits};
 use super::row::{PROXY_VERBS, row};
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
@@ -93,11 +94,15 @@ impl Behaviour for Pod {
         pod_spec_faults(&mut faults, get(object, "spec").unwrap_or(&empty), "spec");
         if let Some(old) = old {
             update::update_faults(&mut faults, object, old);
-        } else if !text_at(object, "/spec/nodeName").is_empty()
-            && !list(object.get("spec").unwrap_or(&empty), "schedulingGates").is_empty()
-        {
-            let detail = "cannot be set until all schedulingGates have been cleared";
-            faults.push(FieldError::forbidden("spec.nodeName", detail));
+        } else {
+            let spec = get(object, "spec").unwrap_or(&empty);
+            if !list(spec, "ephemeralContainers").is_empty() {
+                faults.push(FieldError::forbidden("spec.ephemeralContainers", "cannot be set on create"));
+            }
+            if !text(spec, "nodeName").is_empty() && !list(spec, "schedulingGates").is_empty() {
+                let detail = "cannot be set until all schedulingGates have been cleared";
+                faults.push(FieldError::forbidden("spec.nodeName", detail));
+            }
         }
         faults
     }
@@ -111,8 +116,28 @@ impl Behaviour for Pod {
         faults
     }
 
+    fn prepare_subresource(&self, name: &str, object: &mut Value, old: &Value) {
+        parts::prepare(name, object, old);
+    }
+
+    fn validate_subresource(&self, name: &str, object: &Value, old: &Value) -> Vec<FieldError> {
+        parts::faults(name, object, old)
+    }
+
+    /// A pod that gets a node is still the pod that was asked for.
+    fn counts_generation(&self, subresource: &str) -> bool {
+        !["binding", "status"].contains(&subresource)
+    }
+
     fn warnings(&self, object: &Value) -> Vec<String> {
-        pod_spec_warnings(object.get("spec").unwrap_or(&Value::Null), "spec")
+        let mut warnings: Vec<String> = host_name_warning(object, "the Pod's hostname").into_iter().collect();
+        warnings.extend(pod_warnings(object));
+        warnings
+    }
+
+    /// Pods are changed by programs far more often than by people.
+    fn warnings_on_update(&self, _object: &Value, _old: &Value) -> Vec<String> {
+        Vec::new()
     }
 
     fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {

@@ -6,6 +6,7 @@ mod defaults;
 mod placement;
 mod probe;
 mod resources;
+mod security;
 mod spec;
 mod volumes;
 mod warnings;
@@ -22,7 +23,7 @@ pub(crate) use defaults::requests_from_limits;
 pub use defaults::{canonical_quantities, default_pod_spec};
 pub(crate) use placement::{node_selector_faults, toleration_faults};
 pub use spec::pod_spec_faults;
-pub use warnings::pod_spec_warnings;
+pub use warnings::{pod_template_warnings, pod_warnings};
 
 /// The lists of a pod spec that hold containers.
 pub(crate) const CONTAINER_LISTS: &[&str] = &["initContainers", "containers", "ephemeralContainers"];
@@ -37,8 +38,8 @@ pub fn default_template(spec: &mut Value) {
 
 /// Warnings about the template in a workload's `spec`.
 pub fn template_warnings(object: &Value) -> Vec<String> {
-    let pod = object.pointer("/spec/template/spec");
-    pod.map(|pod| pod_spec_warnings(pod, "spec.template.spec")).unwrap_or_default()
+    let template = object.pointer("/spec/template");
+    template.map(|template| pod_template_warnings(template, "spec.template")).unwrap_or_default()
 }
 
 /// What is wrong with the selector in a workload's `spec`; an empty one is told to be invalid for `named`.

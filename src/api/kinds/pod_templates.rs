@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::cells::{column, name_column, of_containers, plain_selector};
 use super::checks::Faults;
 use super::fields::get;
-use super::pod_template::{default_template, pod_spec_warnings, template_faults};
+use super::pod_template::{default_template, pod_template_warnings, template_faults};
 use super::row::row;
 use crate::{Behaviour, FieldError, Kind, Scope};
 
@@ -42,6 +42,6 @@ impl Behaviour for PodTemplate {
         faults
     }
     fn warnings(&self, object: &Value) -> Vec<String> {
-        object.pointer("/template/spec").map(|pod| pod_spec_warnings(pod, "template.spec")).unwrap_or_default()
+        object.get("template").map(|template| pod_template_warnings(template, "template")).unwrap_or_default()
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::cells::{age_column, name_column, number_column, workload_columns};
-use super::checks::{Faults, immutable, non_negative};
+use super::checks::{Faults, host_name_warning, immutable, non_negative};
 use super::fields::{default_to, get, int_at, keep, object_at};
 use super::pod_template;
 use super::row::row;
@@ -63,7 +63,13 @@ impl Behaviour for ReplicaSet {
         faults
     }
     fn warnings(&self, object: &Value) -> Vec<String> {
-        pod_template::template_warnings(object)
+        let mut warnings: Vec<String> = host_name_warning(object, "Pod names and hostnames").into_iter().collect();
+        warnings.extend(pod_template::template_warnings(object));
+        warnings
+    }
+    fn warnings_on_update(&self, object: &Value, old: &Value) -> Vec<String> {
+        let same = crate::meta::generation(object) == crate::meta::generation(old);
+        if same { Vec::new() } else { pod_template::template_warnings(object) }
     }
     fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
         let mut faults = Faults::new();

@@ -126,6 +126,10 @@ impl Behaviour for ReplicationController {
         warnings.extend(template_warnings(object));
         warnings
     }
+    fn warnings_on_update(&self, object: &Value, old: &Value) -> Vec<String> {
+        let same = meta::generation(object) == meta::generation(old);
+        if same { Vec::new() } else { template_warnings(object) }
+    }
     fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         vec![("status.replicas".into(), int_at(object, "/status/replicas").to_string())]
     }

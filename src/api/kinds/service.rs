@@ -1,5 +1,6 @@
 //! Service: a name and an address for whatever pods a selector finds.
 
+mod balancing;
 mod defaults;
 mod validation;
 
@@ -96,6 +97,7 @@ impl Behaviour for Service {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         keep(object, old, "status");
         let (Some(spec), Some(was)) = (object.get_mut("spec"), get(old, "spec")) else { return };
+        defaults::drop_what_the_type_has_no_use_for(spec, was);
         if needs_cluster_ip(spec) && needs_cluster_ip(was) {
             for field in ["clusterIP", "clusterIPs"] {
                 if text(spec, field).is_empty() && list(spec, field).is_empty() {
@@ -107,12 +109,21 @@ impl Behaviour for Service {
         if exposed.contains(&text(spec, "type")) && exposed.contains(&text(was, "type")) {
             defaults::keep_node_ports(spec, was);
         }
-        if !is_set(spec, "ipFamilies") {
+        if !is_set(spec, "ipFamilies") && text(spec, "type") != "ExternalName" {
             keep(spec, was, "ipFamilies");
         }
     }
     fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         validation::faults(object, old)
+    }
+    fn prepare_status(&self, object: &mut Value, old: &Value) {
+        keep(object, old, "spec");
+    }
+    fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
+        validation::status_faults(object)
+    }
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        warnings(object)
     }
     fn validate_name(&self, name: &str) -> Vec<String> {
         dns1035_label_errors(name)
@@ -129,4 +140,30 @@ impl Behaviour for Service {
     fn has_generation(&self) -> bool {
         false
     }
+}
+
+fn warnings(object: &Value) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let hints = "service.kubernetes.io/topology-aware-hints";
+    if crate::meta::annotation(object, hints).is_some() {
+        warnings
+            .push(format!("annotation {hints} is deprecated, please use service.kubernetes.io/topology-mode instead"));
+    }
+    let spec = object.get("spec").unwrap_or(&Value::Null);
+    if text(spec, "trafficDistribution") == "PreferClose" {
+        warnings.push(
+            "spec.trafficDistribution: deprecated value \"PreferClose\"; use \"PreferSameZone\" instead".to_owned(),
+        );
+    }
+    if text(spec, "clusterIP") == HEADLESS {
+        let ignored = [
+            ("loadBalancerIP", !text(spec, "loadBalancerIP").is_empty()),
+            ("externalIPs", !list(spec, "externalIPs").is_empty()),
+            ("SessionAffinity", !["", "None"].contains(&text(spec, "sessionAffinity"))),
+        ];
+        for (field, _) in ignored.iter().filter(|(_, said)| *said) {
+            warnings.push(format!("spec.{field} is ignored when spec.clusterIP is \"None\""));
+        }
+    }
+    warnings
 }

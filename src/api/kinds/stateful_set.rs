@@ -13,7 +13,7 @@ use super::pod_template::{
 use super::row::row;
 use super::{fields, persistent_volume_claim};
 use crate::names::dns_label_errors;
-use crate::{Behaviour, FieldError, Kind, Scope};
+use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
 /// What of a spec may change, in the order in which the sentence names it.
 const MUTABLE: &[&str] = &[
@@ -148,6 +148,10 @@ impl Behaviour for StatefulSet {
         }
         warnings
     }
+    fn warnings_on_update(&self, object: &Value, old: &Value) -> Vec<String> {
+        let same = meta::generation(object) == meta::generation(old);
+        if same { Vec::new() } else { template_warnings(object) }
+    }
 }
 
 fn management(faults: &mut Faults, spec: &Value) {
@@ -196,7 +200,7 @@ fn template(faults: &mut Faults, spec: &Value) {
     template_label_faults(faults, spec, &template, path);
     let claims = list(spec, "volumeClaimTemplates");
     if let Some(pod) = template.get_mut("spec").filter(|pod| pod.is_object() && !claims.is_empty()) {
-        let names: Vec<&str> = claims.iter().map(|claim| crate::meta::name(claim)).collect();
+        let names: Vec<&str> = claims.iter().map(|claim| meta::name(claim)).collect();
         let mut volumes: Vec<Value> = list(pod, "volumes").to_vec();
         volumes.retain(|volume| !names.contains(&text(volume, "name")));
         for name in names {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::probe::probe_faults;
 use super::resources::resource_faults;
+use super::security::container_security_faults;
 use super::volumes::inside;
 use crate::FieldError;
 use crate::kinds::checks::{Faults, invalid_each, one_of, required_name, required_text, unique};
@@ -47,6 +48,7 @@ pub(super) fn container_faults(
     mount_faults(faults, container, path, volumes);
     one_of(faults, container, path, "imagePullPolicy", &["Always", "IfNotPresent", "Never"], true);
     resource_faults(faults, container, path);
+    container_security_faults(faults, container, path);
     let sidecar = text(container, "restartPolicy") == "Always";
     match place {
         ContainerPlace::Init => {
@@ -61,7 +63,7 @@ pub(super) fn container_faults(
             one_of(faults, container, path, "restartPolicy", &["Always", "Never", "OnFailure"], false);
         }
         ContainerPlace::Ephemeral => {
-            for field in ["ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+            for field in ["ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "resizePolicy"] {
                 if is_set(container, field) {
                     let detail = "cannot be set for an Ephemeral Container";
                     faults.push(FieldError::forbidden(format!("{path}.{field}"), detail));
@@ -163,7 +165,7 @@ fn value_source_faults(faults: &mut Faults, source: &Value, path: &str, has_valu
         let path = format!("{path}.{kind}");
         match *kind {
             "fieldRef" => field_reference(faults, reference, &path),
-            "resourceFieldRef" => required_text(faults, &format!("{path}.resource"), text(reference, "resource")),
+            "resourceFieldRef" => resource_reference(faults, reference, &path),
             "configMapKeyRef" | "secretKeyRef" => {
                 required_text(faults, &format!("{path}.name"), text(reference, "name"));
                 required_name(faults, &format!("{path}.key"), text(reference, "key"), config_key_errors);
@@ -178,6 +180,26 @@ fn value_source_faults(faults: &mut Faults, source: &Value, path: &str, has_valu
         _ => "may not have more than one field specified at a time",
     };
     faults.push(FieldError::invalid(path, &json!(""), detail));
+}
+
+/// The amounts of a container that a variable may hold.
+fn resource_reference(faults: &mut Faults, reference: &Value, path: &str) {
+    const AMOUNTS: &[&str] = &[
+        "limits.cpu",
+        "limits.ephemeral-storage",
+        "limits.memory",
+        "requests.cpu",
+        "requests.ephemeral-storage",
+        "requests.memory",
+    ];
+    let path = format!("{path}.resource");
+    let resource = text(reference, "resource");
+    let pages = resource.starts_with("limits.hugepages-") || resource.starts_with("requests.hugepages-");
+    if resource.is_empty() {
+        faults.push(FieldError::required(path, ""));
+    } else if !pages && !AMOUNTS.contains(&resource) {
+        faults.push(FieldError::not_supported(path, &json!(resource), AMOUNTS));
+    }
 }
 
 fn field_reference(faults: &mut Faults, reference: &Value, path: &str) {

@@ -17,8 +17,16 @@ pub(super) fn placement_faults(faults: &mut Faults, spec: &Value, path: &str) {
     if let Some(affinity) = get(spec, "affinity") {
         affinity_faults(faults, affinity, &format!("{path}.affinity"));
     }
+    let mut spread = Vec::new();
     for (at, constraint) in list(spec, "topologySpreadConstraints").iter().enumerate() {
-        spread_faults(faults, constraint, &format!("{path}.topologySpreadConstraints[{at}]"));
+        let at = format!("{path}.topologySpreadConstraints[{at}]");
+        spread_faults(faults, constraint, &at);
+        let pair = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
+        if spread.contains(&pair) {
+            let shown = format!("{{{}, {}}}", pair.0, pair.1);
+            faults.push(FieldError::duplicate(format!("{at}.{{topologyKey, whenUnsatisfiable}}"), &json!(shown)));
+        }
+        spread.push(pair);
     }
     let mut gates = BTreeSet::new();
     for (at, gate) in list(spec, "schedulingGates").iter().enumerate() {
@@ -165,6 +173,24 @@ fn spread_faults(faults: &mut Faults, constraint: &Value, path: &str) {
         faults.push(FieldError::required(format!("{path}.topologyKey"), "can not be empty"));
     }
     one_of(faults, constraint, path, "whenUnsatisfiable", &["DoNotSchedule", "ScheduleAnyway"], true);
+    for field in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+        one_of(faults, constraint, path, field, &["Honor", "Ignore"], false);
+    }
+    if let Some(domains) = int(constraint, "minDomains") {
+        let at = format!("{path}.minDomains");
+        if domains <= 0 {
+            faults.push(FieldError::invalid(at.as_str(), &json!(domains), "must be greater than zero"));
+        }
+        let when = text(constraint, "whenUnsatisfiable");
+        if when != "DoNotSchedule" {
+            let detail = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
+            faults.push(FieldError::invalid(at, &json!(domains), &detail));
+        }
+    }
+    if !list(constraint, "matchLabelKeys").is_empty() && !is_set(constraint, "labelSelector") {
+        let detail = "must not be specified when labelSelector is not set";
+        faults.push(FieldError::forbidden(format!("{path}.matchLabelKeys"), detail));
+    }
     if let Some(selector) = get(constraint, "labelSelector") {
         faults.extend(validate_label_selector(selector, &format!("{path}.labelSelector")));
     }

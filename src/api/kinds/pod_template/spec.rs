@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::container::{ContainerPlace, container_faults};
 use super::placement::placement_faults;
+use super::security::{pod_security_faults, system_faults};
 use super::volumes::volume_faults;
 use crate::FieldError;
 use crate::kinds::checks::{Faults, invalid_each, one_of};
-use crate::kinds::fields::{int, list, text};
+use crate::kinds::fields::{flag, int, list, text};
 use crate::meta::validate_labels;
 use crate::names::{Rule, dns_label_errors, dns_subdomain_errors, inclusive_range, ip_errors};
 
@@ -35,6 +36,9 @@ pub fn pod_spec_faults(faults: &mut Faults, spec: &Value, path: &str) {
     dns_faults(faults, spec, path);
     faults.extend(validate_labels(spec.get("nodeSelector"), &format!("{path}.nodeSelector")));
     placement_faults(faults, spec, path);
+    pod_security_faults(faults, spec, path);
+    system_faults(faults, spec, path);
+    host_port_faults(faults, spec, path);
     named(faults, spec, path);
     if let Some(seconds) = int(spec, "activeDeadlineSeconds")
         && !(1..=i64::from(i32::MAX)).contains(&seconds)
@@ -70,9 +74,32 @@ fn named(faults: &mut Faults, spec: &Value, path: &str) {
     }
     let policies = ["PreemptLowerPriority", "Never"];
     one_of(faults, spec, path, "preemptionPolicy", &policies, false);
-    for (at, secret) in list(spec, "imagePullSecrets").iter().enumerate() {
-        if text(secret, "name").is_empty() {
-            faults.push(FieldError::required(format!("{path}.imagePullSecrets[{at}].name"), ""));
+}
+
+/// Two containers cannot have the same port of a node, and one on the node's network has no other ports.
+fn host_port_faults(faults: &mut Faults, spec: &Value, path: &str) {
+    let on_host = flag(spec, "hostNetwork");
+    let mut seen = BTreeSet::new();
+    for field in ["containers", "initContainers"] {
+        for (at, container) in list(spec, field).iter().enumerate() {
+            if field == "initContainers" && text(container, "restartPolicy") != "Always" {
+                seen.clear();
+            }
+            for (port_at, port) in list(container, "ports").iter().enumerate() {
+                let path = format!("{path}.{field}[{at}].ports[{port_at}]");
+                let host = int(port, "hostPort").unwrap_or_default();
+                if on_host && host != int(port, "containerPort").unwrap_or_default() {
+                    let detail = "must match `containerPort` when `hostNetwork` is true";
+                    faults.push(FieldError::invalid(format!("{path}.containerPort"), &port["containerPort"], detail));
+                }
+                if host == 0 {
+                    continue;
+                }
+                let key = format!("{}/{}/{host}", text(port, "protocol"), text(port, "hostIP"));
+                if !seen.insert(key.clone()) {
+                    faults.push(FieldError::duplicate(format!("{path}.hostPort"), &json!(key)));
+                }
+            }
         }
     }
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::FieldError;
 use crate::kinds::checks::{Faults, required_name, required_text, unique};
-use crate::kinds::fields::{get, int, list, text};
+use crate::kinds::fields::{get, int, is_set, list, text};
+use crate::kinds::persistent_volume_claim::spec_faults;
 use crate::names::dns_label_errors;
+use crate::{FieldError, Quantity};
 
 /// The sources that are checked further: the source, and the field that it cannot do without.
 const REQUIRED: &[(&str, &str)] = &[
@@ -56,11 +57,53 @@ fn source_faults(faults: &mut Faults, source: &Value, kind: &str, path: &str) {
     if kind == "hostPath" && text(source, "path").split('/').any(|part| part == "..") {
         faults.push(FieldError::invalid(format!("{path}.path"), &json!(text(source, "path")), "must not contain '..'"));
     }
+    match kind {
+        "hostPath" => {
+            let types =
+                ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+            if !types.contains(&text(source, "type")) {
+                faults.push(FieldError::not_supported(format!("{path}.type"), &source["type"], &types));
+            }
+        }
+        "emptyDir" => {
+            if let Some(limit) = get(source, "sizeLimit")
+                && Quantity::from_json(limit).is_ok_and(Quantity::is_negative)
+            {
+                let detail = "SizeLimit field must be a valid resource quantity";
+                faults.push(FieldError::forbidden(format!("{path}.sizeLimit"), detail));
+            }
+        }
+        "nfs" => {
+            required_text(faults, &format!("{path}.path"), text(source, "path"));
+            if !text(source, "path").is_empty() && !text(source, "path").starts_with('/') {
+                let detail = "must be an absolute path";
+                faults.push(FieldError::invalid(format!("{path}.path"), &json!(text(source, "path")), detail));
+            }
+        }
+        "ephemeral" => match get(source, "volumeClaimTemplate") {
+            None => faults.push(FieldError::required(format!("{path}.volumeClaimTemplate"), "")),
+            Some(claim) => {
+                let empty = json!({});
+                let spec = get(claim, "spec").unwrap_or(&empty);
+                spec_faults(faults, spec, &format!("{path}.volumeClaimTemplate.spec"));
+            }
+        },
+        _ => {}
+    }
     if kind != "projected" {
         return;
     }
     for (at, inner) in list(source, "sources").iter().enumerate() {
         let path = format!("{path}.sources[{at}]");
+        let kinds = inner.as_object().map_or(0, |inner| inner.values().filter(|source| !source.is_null()).count());
+        if kinds != 1 {
+            let detail = if kinds == 0 {
+                "must specify one of the projected sources"
+            } else {
+                "may not specify more than 1 volume type per source"
+            };
+            faults.push(FieldError::forbidden(path.as_str(), detail));
+        }
         for kind in ["secret", "configMap", "downwardAPI"] {
             let Some(inner) = get(inner, kind) else { continue };
             if kind != "downwardAPI" {
@@ -97,6 +140,15 @@ fn key_paths(faults: &mut Faults, source: &Value, path: &str, kind: &str) {
         let path = format!("{path}.items[{at}]");
         if kind != "downwardAPI" {
             required_text(faults, &format!("{path}.key"), text(item, "key"));
+        }
+        if kind == "downwardAPI" {
+            let (of_pod, of_container) = (is_set(item, "fieldRef"), is_set(item, "resourceFieldRef"));
+            if of_pod && of_container {
+                let detail = "fieldRef and resourceFieldRef can not be specified simultaneously";
+                faults.push(FieldError::invalid(path.as_str(), &json!("resource"), detail));
+            } else if !of_pod && !of_container {
+                faults.push(FieldError::required(path.as_str(), "one of fieldRef and resourceFieldRef is required"));
+            }
         }
         let target = text(item, "path");
         required_text(faults, &format!("{path}.path"), target);

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::HEADLESS;
-use crate::kinds::fields::{default_text, default_to, get, int, is_set, items_mut, list, object_at, set, text};
+use super::{HEADLESS, needs_cluster_ip};
+use crate::kinds::fields::{
+    default_text, default_to, get, int, is_set, items_mut, list, object_at, remove, same, set, text,
+};
 
 /// Sessions stick for three hours.
 const AFFINITY_SECONDS: i64 = 10800;
@@ -13,7 +15,7 @@ pub(super) fn fill(spec: &mut Value) {
     default_text(spec, "sessionAffinity", "None");
     default_text(spec, "type", "ClusterIP");
     match text(spec, "sessionAffinity") {
-        "None" => super::super::fields::remove(spec, "sessionAffinityConfig"),
+        "None" => remove(spec, "sessionAffinityConfig"),
         "ClientIP" => {
             let client = object_at(spec, "sessionAffinityConfig").and_then(|config| object_at(config, "clientIP"));
             if let Some(client) = client {
@@ -76,5 +78,40 @@ pub(super) fn keep_node_ports(spec: &mut Value, was: &Value) {
         if let Some((_, _, node_port)) = before {
             set(port, "nodePort", *node_port);
         }
+    }
+}
+
+/// A Service that becomes one of another type loses what only the old type used, unless its author changed that as well.
+pub(super) fn drop_what_the_type_has_no_use_for(spec: &mut Value, was: &Value) {
+    let kind = |spec: &Value| text(spec, "type").to_owned();
+    let (now, before) = (kind(spec), kind(was));
+    let unchanged = |spec: &Value, field: &str| same(get(spec, field), get(was, field));
+    if needs_cluster_ip(was) && !needs_cluster_ip(spec) && now == "ExternalName" && unchanged(spec, "clusterIP") {
+        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            remove(spec, field);
+        }
+    }
+    let exposed = |kind: &str| ["NodePort", "LoadBalancer"].contains(&kind);
+    if exposed(&before) && !exposed(&now) {
+        let old: Vec<Value> = list(was, "ports").iter().filter_map(|port| get(port, "nodePort").cloned()).collect();
+        for port in items_mut(spec, "ports") {
+            if get(port, "nodePort").is_some_and(|node_port| old.contains(node_port)) {
+                remove(port, "nodePort");
+            }
+        }
+        if unchanged(spec, "externalTrafficPolicy") && list(spec, "externalIPs").is_empty() {
+            remove(spec, "externalTrafficPolicy");
+        }
+    }
+    if before == "LoadBalancer" && now != "LoadBalancer" {
+        for field in ["allocateLoadBalancerNodePorts", "loadBalancerClass", "healthCheckNodePort"] {
+            if unchanged(spec, field) {
+                remove(spec, field);
+            }
+        }
+    }
+    let checked = |spec: &Value| kind(spec) == "LoadBalancer" && text(spec, "externalTrafficPolicy") == "Local";
+    if checked(was) && !checked(spec) && unchanged(spec, "healthCheckNodePort") {
+        remove(spec, "healthCheckNodePort");
     }
 }

@@ -118,6 +118,17 @@ pub fn decode(
     Ok(Decoded { object, warnings })
 }
 
+/// Reads a body as it stands, with what strict decoding says of it (repeated fields). The error is a sentence.
+pub fn read(body: &[u8], content: ContentType) -> Result<(Value, Vec<String>), String> {
+    match content {
+        ContentType::Json => {
+            let (value, repeated) = json::read(body).map_err(|why| why.to_string())?;
+            Ok((value, repeated.iter().map(|path| format!("duplicate field {path:?}")).collect()))
+        }
+        _ => parse(body, content),
+    }
+}
+
 /// Checks the object's types against `definition` and drops what it does not know; the error is Go's sentence. For
 /// objects that were patched.
 pub fn shape(object: &mut Value, definition: &Definition) -> Result<Shape, String> {

@@ -4,6 +4,7 @@ mod concurrency;
 mod deleting;
 mod expiry;
 mod forms;
+mod owning;
 mod reading;
 mod watching;
 mod writing;

@@ -1,13 +1,14 @@
 //! The one path that every write takes.
 //!
 //! ```text
-//! what the client sent → envelope → defaults → admission → defaults → prepare → validate → admission
+//! what the client sent → envelope → defaults → managers → admission → defaults → prepare → validate → admission
 //!     → what goes along (a Service's addresses) → compare revision and commit → wait until the cache has it
 //! ```
 //!
 //! An object that is being deleted, has no finalizers left and whose grace period is over is removed by the very write
 //! that leaves it so, whichever verb that was.
 
+mod converted;
 mod create;
 mod delete;
 mod envelope;
@@ -25,7 +26,7 @@ use crate::admission::{self, Operation, Subject};
 use crate::object::{Facts, encode};
 use crate::options::{Sub, WriteOptions};
 use crate::services::Claims;
-use crate::{Object, Objects, keys, namespaces, refusal, scale, services};
+use crate::{Object, Objects, keys, managed_fields, namespaces, refusal, scale, services};
 
 /// How often a write that lost a race is tried again before the client is told.
 const ATTEMPTS: usize = 32;
@@ -51,6 +52,15 @@ impl Target<'_> {
     }
 }
 
+/// Who sees to an object's managers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Managing {
+    /// What the write changes is recorded.
+    Record,
+    /// It is done.
+    Done,
+}
+
 /// Whether a commit went through.
 enum Outcome {
     Done(Arc<Object>),
@@ -59,7 +69,8 @@ enum Outcome {
 }
 
 impl Objects {
-    /// Lets the rules that change objects do so. Defaults are filled in before and after.
+    /// Lets the rules that change objects do so, and fills in the defaults of what they made. Those of what was sent are
+    /// there.
     async fn mutate(
         &self,
         target: Target<'_>,
@@ -70,7 +81,6 @@ impl Objects {
     ) -> Result<Value, Status> {
         let Target { kind, namespace, name } = target;
         let mut object = object;
-        kind.behaviour.default(&mut object);
         if options.admitted || self.inner.admission.load().is_empty() {
             return Ok(object);
         }
@@ -129,7 +139,15 @@ impl Objects {
         (claims, dry_run): (&Claims, bool),
         namespace_key: Option<String>,
     ) -> Result<Outcome, Status> {
-        let stored = encode(object);
+        let mut stored = encode(object);
+        let mut light = None;
+        if stored.len() > refusal::OBJECT_BYTES_MAX && managed_fields::kept(object).is_some() {
+            // Who wrote it is worth less than what was written.
+            let object: &mut Value = light.insert(object.clone());
+            managed_fields::restore(object, None);
+            stored = encode(object);
+        }
+        let object = light.as_ref().unwrap_or(object);
         if stored.len() > refusal::OBJECT_BYTES_MAX {
             return Err(Status::too_large(format!(
                 "etcdserver: request is too large: the object has {} bytes, at most {} are stored",

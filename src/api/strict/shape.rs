@@ -217,6 +217,10 @@ fn is_unset(value: &Value, field: &Field) -> bool {
     if value.is_null() {
         return !field.nullable;
     }
+    // An empty list of managers is a wish of its own: that there be none.
+    if field.name == "managedFields" {
+        return false;
+    }
     if field.name == "status" && value.as_object().is_some_and(Map::is_empty) {
         return true;
     }

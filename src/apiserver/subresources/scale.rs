@@ -33,11 +33,8 @@ pub(crate) async fn scale(mut call: Call, target: Target) -> Result<Reply, Statu
         }
         "patch" => {
             let form = body::patch_form(call.content_type(), target.kind.strategic)?;
-            if form == PatchForm::Apply {
-                return Err(Status::unsupported_media_type("a scale cannot be applied; patch it with a merge patch"));
-            }
-            let options = verbs::write_options(&call, "PatchOptions", false)?;
-            let patch = form.with(body::patch(&mut call, &target.kind, form).await?.value);
+            let options = verbs::write_options(&call, "PatchOptions", form == PatchForm::Apply)?;
+            let patch = form.with(body::patch(&mut call, form).await?.value);
             let objects = &call.server.objects;
             let written =
                 objects.patch(&target.kind, target.namespace(), target.name(), Sub::Scale, patch, &options).await?;

@@ -13,6 +13,9 @@ use crate::server::Call;
 /// Watches that ask for no end get one at random in this range, so that they do not all come back at one moment.
 const WATCH_SECONDS: std::ops::Range<u64> = 1800..3600;
 
+/// The longest name of a manager, in bytes.
+const FIELD_MANAGER_MAX: usize = 128;
+
 pub(crate) fn revisions(query: &Query) -> Revisions {
     Revisions { resource_version: query.get("resourceVersion").map(str::to_owned) }
 }
@@ -80,8 +83,8 @@ pub(crate) fn write_options(call: &Call, kind: &str, apply: bool) -> Result<Writ
     });
     let manager = call.query.get("fieldManager");
     if let Some(manager) = manager {
-        if manager.chars().count() > 128 {
-            errors.push(FieldError::too_long("fieldManager", 128));
+        if manager.len() > FIELD_MANAGER_MAX {
+            errors.push(FieldError::too_long("fieldManager", FIELD_MANAGER_MAX));
         }
         if manager.chars().any(char::is_control) {
             errors.push(FieldError::invalid(
@@ -91,7 +94,7 @@ pub(crate) fn write_options(call: &Call, kind: &str, apply: bool) -> Result<Writ
             ));
         }
     }
-    if apply && manager.is_none() {
+    if apply && manager.is_none_or(str::is_empty) {
         errors.push(FieldError::required("fieldManager", "is required for apply patch"));
     }
     let force = call.query.optional_flag("force");
@@ -108,18 +111,30 @@ pub(crate) fn write_options(call: &Call, kind: &str, apply: bool) -> Result<Writ
     Ok(WriteOptions {
         user: call.user.clone(),
         dry_run,
-        field_manager: manager.map_or_else(|| agent(call), str::to_owned),
+        field_manager: manager.filter(|name| !name.is_empty()).map_or_else(|| agent(call), str::to_owned),
         force: force.unwrap_or_default(),
         field_validation: body::validation(call),
         ..WriteOptions::default()
     })
 }
 
-/// Who writes, when the client does not say: the program in front of the slash.
+/// Who writes, when the client does not say: the program in front of the slash. Parts of this process send no header;
+/// they go by the names of Kubernetes' parts that do the same.
 fn agent(call: &Call) -> String {
+    if !call.headers.contains_key(http::header::USER_AGENT) && call.user.name.starts_with("system:") {
+        let name = call.user.name.as_str();
+        return match name.split(':').collect::<Vec<_>>().as_slice() {
+            ["system", "node", _] => "kubelet",
+            ["system", "serviceaccount", ..] => "kube-controller-manager",
+            ["system", "apiserver"] => "kube-apiserver",
+            ["system", name] => name,
+            _ => "coracle",
+        }
+        .to_owned();
+    }
     let header = call.headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let program = header.split('/').next().unwrap_or_default();
-    program.chars().filter(|letter| !letter.is_control()).take(128).collect()
+    program.chars().filter(|letter| !letter.is_control()).take(FIELD_MANAGER_MAX).collect()
 }
 
 /// Options of a deletion: those of the body when there is one, else those of the query.

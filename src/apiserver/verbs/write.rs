@@ -34,10 +34,7 @@ pub(crate) async fn patch(mut call: Call, target: Target, sub: Sub) -> Result<Re
     let agreed = call.agreed()?;
     let form = body::patch_form(call.content_type(), target.kind.strategic)?;
     let options = options::write_options(&call, "PatchOptions", form == body::PatchForm::Apply)?;
-    let Decoded { value, warnings } = body::patch(&mut call, &target.kind, form).await?;
-    if form == body::PatchForm::Apply {
-        check_names(&value, target.name(), target.namespace())?;
-    }
+    let Decoded { value, warnings } = body::patch(&mut call, form).await?;
     let patch = form.with(value);
     let name = target.name().to_owned();
     let written = call.server.objects.patch(&target.kind, target.namespace(), &name, sub, patch, &options).await?;

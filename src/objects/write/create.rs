@@ -6,10 +6,11 @@ use api::{Kind, Status, meta};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Outcome, Target, envelope};
+use super::{Managing, Outcome, Target, envelope};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions};
-use crate::{Object, Objects, form, managed_fields, services};
+use crate::managed_fields::{self, Tracker};
+use crate::{Object, Objects, form, services};
 
 /// How many names are tried for `generateName`.
 const NAMES: usize = 8;
@@ -25,18 +26,36 @@ impl Objects {
         object: Value,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
+        self.create_managed(kind, namespace, object, Managing::Record, options).await
+    }
+
+    /// The same, of an object that may have its managers already.
+    pub(super) async fn create_managed(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        object: Value,
+        managing: Managing,
+        options: &WriteOptions,
+    ) -> Result<Arc<Object>, Status> {
         let mut object = object;
         envelope::settle(kind, namespace, &mut object)?;
         if let Some(stored) = self.stored_kind(kind)? {
             kind.behaviour.default(&mut object);
+            if managing == Managing::Record {
+                Tracker::new(self.kinds(), kind).record(Sub::None, &Value::Null, &mut object, options);
+            }
             let name = meta::name(&object).to_owned();
             Target { kind, namespace, name: &name }.invalid(&kind.behaviour.validate(&object, None))?;
+            if form::is_remote(kind) {
+                object = self.converted(&stored, vec![object]).await?.pop().unwrap_or_default();
+            }
             form::to_stored(kind, &mut object);
             let options = options.asked_for(kind);
-            let made = self.create_stored(&stored, namespace, object, &options).await?;
-            return Ok(form::shown(kind, &made));
+            let made = self.create_stored(&stored, namespace, object, Managing::Done, &options).await?;
+            return self.seen(kind, &made).await;
         }
-        self.create_stored(kind, namespace, object, options).await
+        self.create_stored(kind, namespace, object, managing, options).await
     }
 
     async fn create_stored(
@@ -44,6 +63,7 @@ impl Objects {
         kind: &Kind,
         namespace: Option<&str>,
         object: Value,
+        managing: Managing,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
         if !matches!(meta::resource_version(&object), "" | "0") {
@@ -51,13 +71,13 @@ impl Objects {
         }
         let prefix = meta::generate_name_prefix(&object).to_owned();
         if !meta::name(&object).is_empty() || prefix.is_empty() {
-            return self.create_named(kind, namespace, object, options).await;
+            return self.create_named(kind, namespace, object, managing, options).await;
         }
         let mut refused = None;
         for _ in 0..NAMES {
             let mut named = object.clone();
             meta::set(&mut named, "name", meta::generate_name(&prefix, rand::random()));
-            match self.create_named(kind, namespace, named, options).await {
+            match self.create_named(kind, namespace, named, managing, options).await {
                 Err(status) if status.reason == "AlreadyExists" => refused = Some(status),
                 outcome => return outcome,
             }
@@ -70,6 +90,7 @@ impl Objects {
         kind: &Kind,
         namespace: Option<&str>,
         object: Value,
+        managing: Managing,
         options: &WriteOptions,
     ) -> Result<Arc<Object>, Status> {
         let name = meta::name(&object).to_owned();
@@ -77,9 +98,14 @@ impl Objects {
         let namespace_key = self.check_namespace(kind, namespace, &name).await?;
         let mut object = object;
         envelope::stamp(kind, &mut object, Timestamp::now());
+        kind.behaviour.default(&mut object);
+        if managing == Managing::Record {
+            Tracker::new(self.kinds(), kind).record(Sub::None, &Value::Null, &mut object, options);
+        }
+        let managers = managed_fields::kept(&object);
         let mut object = self.mutate(target, Sub::None, object, None, options).await?;
         kind.behaviour.prepare_create(&mut object);
-        managed_fields::strip(&mut object);
+        managed_fields::restore(&mut object, managers);
         let mut errors = meta::validate(kind, &object, None);
         errors.extend(kind.behaviour.validate(&object, None));
         target.invalid(&errors)?;

@@ -56,15 +56,19 @@ pub(super) fn stamp(kind: &Kind, object: &mut Value, now: Timestamp) {
 
 /// Counts `metadata.generation` up where something that somebody has to act on changed.
 pub(super) fn bump(kind: &Kind, object: &mut Value, old: &Value) {
-    if kind.behaviour.has_generation() && differs(object, old) {
+    let counted = api::kinds::overwriting::counted_metadata(kind);
+    let metadata = |object, field: &&str| meta::metadata(object).get(*field);
+    let noted = |field: &&str| metadata(object, field) != metadata(old, field);
+    if kind.behaviour.has_generation() && (differs(kind, object, old) || counted.iter().any(noted)) {
         meta::set(object, "generation", meta::generation(old) + 1);
     }
 }
 
 /// Whether anything but metadata and status differs.
-fn differs(object: &Value, old: &Value) -> bool {
+fn differs(kind: &Kind, object: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (object.as_object(), old.as_object()) else { return object != old };
-    let counts = |key: &str| !matches!(key, "metadata" | "status" | "apiVersion" | "kind");
+    let status = kind.behaviour.status_counts();
+    let counts = |key: &str| !matches!(key, "metadata" | "apiVersion" | "kind") && (status || key != "status");
     new.iter().any(|(key, value)| counts(key) && old.get(key) != Some(value))
         || old.keys().any(|key| counts(key) && !new.contains_key(key))
 }

@@ -1,19 +1,20 @@
 //! Changes to objects that are there.
 
-use api::{Kind, Status, meta};
+use api::{FieldError, Kind, Status, meta};
 use serde_json::Value;
 
-use super::{ATTEMPTS, Outcome, Target, envelope, is_finished};
+use super::{ATTEMPTS, Managing, Outcome, Target, envelope, is_finished};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions, Written};
-use crate::{Objects, form, keys, managed_fields, namespaces, refusal, scale, services};
+use crate::managed_fields::{self, Tracker};
+use crate::{Objects, form, keys, namespaces, refusal, scale, services};
 
 /// How the next state of an object is made of the last one.
 pub(super) type Change<'a> = &'a (dyn Fn(&Value) -> Result<Value, Status> + Send + Sync);
 
 impl Objects {
     /// Puts `object` in place of what is there. Without a resourceVersion whatever is there is replaced, apart from
-    /// custom resources, where Kubernetes insists on one.
+    /// kinds where Kubernetes insists on one; of some kinds what is not there is made.
     pub async fn update(
         &self,
         kind: &Kind,
@@ -36,7 +37,37 @@ impl Objects {
                 "the name of the object ({sent}) does not match the name on the URL ({name})"
             )));
         }
-        self.rewrite(Target { kind, namespace, name }, sub, &|_| Ok(object.clone()), options).await
+        let target = Target { kind, namespace, name };
+        let place = namespace.filter(|_| kind.namespaced());
+        if sub == Sub::None
+            && api::kinds::overwriting::creates_on_update(kind)
+            && self.cached(kind, place, name).is_none()
+        {
+            match self.create_instead(target, &object, options).await {
+                // Somebody else made it in between.
+                Err(status) if status.reason == "AlreadyExists" => {}
+                outcome => return outcome,
+            }
+        }
+        self.rewrite(target, sub, &|_| Ok(object.clone()), options).await
+    }
+
+    /// An update of what is not there.
+    async fn create_instead(
+        &self,
+        target: Target<'_>,
+        object: &Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let Target { kind, namespace, name } = target;
+        if !meta::uid(object).is_empty() {
+            return Err(refusal::precondition(kind, name, "UID", meta::uid(object), ""));
+        }
+        let mut object = object.clone();
+        meta::set(&mut object, "name", name);
+        meta::unset(&mut object, "resourceVersion");
+        let object = self.create(kind, namespace, object, options).await?;
+        Ok(Written { object, created: true })
     }
 
     /// Changes what is there by a function, which may be called more than once.
@@ -64,30 +95,51 @@ impl Objects {
         change: Change<'_>,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
+        self.rewrite_managed(target, sub, change, Managing::Record, options).await
+    }
+
+    /// The same, by a change that may see to the managers itself.
+    pub(super) async fn rewrite_managed(
+        &self,
+        target: Target<'_>,
+        sub: Sub,
+        change: Change<'_>,
+        managing: Managing,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
         let kind = target.kind;
         let Some(stored) = self.stored_kind(kind)? else {
-            return self.rewrite_stored(target, sub, change, options).await;
+            return self.rewrite_stored(target, sub, change, managing, options).await;
         };
+        if form::is_remote(kind) {
+            return self.rewrite_converted(target, &stored, (sub, change), managing, options).await;
+        }
+        let tracker = Tracker::new(self.kinds(), kind);
         let change = |old: &Value| {
             let mut old = old.clone();
             form::from_stored(kind, &mut old);
             let mut new = change(&old)?;
             envelope::settle(kind, target.namespace, &mut new)?;
+            kind.behaviour.default(&mut new);
+            if managing == Managing::Record {
+                tracker.record(sub, &old, &mut new, options);
+            }
             form::to_stored(kind, &mut new);
             Ok(new)
         };
-        let options = options.asked_for(kind);
-        let mut written = self.rewrite_stored(Target { kind: &stored, ..target }, sub, &change, &options).await?;
+        let (asked, stored) = (options.asked_for(kind), Target { kind: &stored, ..target });
+        let mut written = self.rewrite_stored(stored, sub, &change, Managing::Done, &asked).await?;
         written.object = form::shown(kind, &written.object);
         Ok(written)
     }
 
     /// Takes an object from its last state to the next, again when somebody else was faster.
-    async fn rewrite_stored(
+    pub(super) async fn rewrite_stored(
         &self,
         target: Target<'_>,
         sub: Sub,
         change: Change<'_>,
+        managing: Managing,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let Target { kind, name, .. } = target;
@@ -95,10 +147,10 @@ impl Objects {
         self.fresh().await?;
         for _ in 0..ATTEMPTS {
             let current = self.cached(kind, target.namespace, name).ok_or_else(|| refusal::not_found(kind, name))?;
-            let old = current.value();
+            let old = self.seen(kind, &current).await?.value();
             let new = change(&old)?;
-            let new = self.next_state(target, sub, new, &old, options).await?;
-            if new == old {
+            let new = self.next_state(target, sub, new, &old, (managing, options)).await?;
+            if managed_fields::is_no_change(&old, &new) {
                 return Ok(Written { object: current, created: false });
             }
             let outcome = if is_finished(kind, &new) {
@@ -131,14 +183,18 @@ impl Objects {
         sub: Sub,
         sent: Value,
         old: &Value,
-        options: &WriteOptions,
+        (managing, options): (Managing, &WriteOptions),
     ) -> Result<Value, Status> {
         let Target { kind, namespace, name } = target;
         let mut new = sent;
         envelope::settle(kind, namespace, &mut new)?;
         check_preconditions(kind, name, &mut new, old)?;
         meta::carry_over(&mut new, old);
-        managed_fields::strip(&mut new);
+        kind.behaviour.default(&mut new);
+        if managing == Managing::Record {
+            Tracker::new(self.kinds(), kind).record(sub, old, &mut new, options);
+        }
+        let managers = managed_fields::kept(&new);
         if sub == Sub::Finalize {
             new = finalized(old, &new);
         } else if namespaces::is_namespace(kind) {
@@ -151,14 +207,19 @@ impl Objects {
                 services::carry_over(kind, &mut new, old);
             }
             Sub::Status => kind.behaviour.prepare_status(&mut new, old),
-            Sub::Finalize | Sub::Named(_) => {}
+            Sub::Named(name) => kind.behaviour.prepare_subresource(name, &mut new, old),
+            Sub::Finalize => {}
         }
-        envelope::bump(kind, &mut new, old);
+        managed_fields::restore(&mut new, managers);
+        if kind.behaviour.counts_generation(sub.name()) {
+            envelope::bump(kind, &mut new, old);
+        }
         let mut errors = meta::validate(kind, &new, Some(old));
         match sub {
             Sub::None | Sub::Scale => errors.extend(kind.behaviour.validate(&new, Some(old))),
             Sub::Status => errors.extend(kind.behaviour.validate_status(&new, old)),
-            Sub::Finalize | Sub::Named(_) => {}
+            Sub::Named(name) => errors.extend(kind.behaviour.validate_subresource(name, &new, old)),
+            Sub::Finalize => {}
         }
         target.invalid(&errors)?;
         if sub == Sub::None && new != *old {
@@ -178,11 +239,16 @@ fn check_preconditions(kind: &Kind, name: &str, new: &mut Value, old: &Value) ->
     }
     let (sent, newest) = (meta::resource_version(new), meta::resource_version(old));
     if sent.is_empty() || sent == "0" {
-        // Kinds without strategic merge are custom resources: their updates must say what they replace.
-        if kind.strategic {
-            let newest = newest.to_owned();
-            meta::set(new, "resourceVersion", newest);
+        if api::kinds::overwriting::needs_revision(kind) {
+            let error = FieldError {
+                field: "metadata.resourceVersion".to_owned(),
+                reason: "FieldValueInvalid",
+                message: "Invalid value: 0x0: must be specified for an update".to_owned(),
+            };
+            return Err(Status::invalid(&kind.group, &kind.kind, name, &[error]));
         }
+        let newest = newest.to_owned();
+        meta::set(new, "resourceVersion", newest);
         return Ok(());
     }
     if sent != newest {

@@ -32,8 +32,7 @@ pub fn set_condition(crd: &mut Value, now: &str, kind: &str, (status, reason, me
     if let Some(seen) = was.as_ref().and_then(|was| was.get("observedGeneration")) {
         new["observedGeneration"] = seen.clone();
     }
-    let Some(fields) = crd.as_object_mut() else { return };
-    let status = fields.entry("status").or_insert_with(|| json!({}));
+    let Some(status) = status_mut(crd) else { return };
     if !status["conditions"].is_array() {
         status["conditions"] = json!([]);
     }
@@ -43,6 +42,14 @@ pub fn set_condition(crd: &mut Value, now: &str, kind: &str, (status, reason, me
             None => conditions.push(new),
         }
     }
+}
+
+fn status_mut(crd: &mut Value) -> Option<&mut Value> {
+    let status = crd.as_object_mut()?.entry("status").or_insert_with(|| json!({}));
+    if !status.is_object() {
+        *status = json!({});
+    }
+    Some(status)
 }
 
 /// Names that other definitions of the group have, and those that are built in.
@@ -75,7 +82,9 @@ pub fn settled(crd: &Value, others: &[&Value], now: &str) -> Value {
         let mut stored = texts(&new, "/status/storedVersions");
         if !stored.contains(&storage) {
             stored.push(storage);
-            new["status"]["storedVersions"] = json!(stored);
+            if let Some(status) = status_mut(&mut new) {
+                status["storedVersions"] = json!(stored);
+            }
         }
     }
     new
@@ -83,36 +92,38 @@ pub fn settled(crd: &Value, others: &[&Value], now: &str) -> Value {
 
 fn accept(crd: &mut Value, others: &[&Value], now: &str) {
     let wanted = crd.pointer("/spec/names").cloned().unwrap_or_default();
-    let had = crd.pointer("/status/acceptedNames").cloned().unwrap_or_else(|| json!({}));
+    let had = crd.pointer("/status/acceptedNames").filter(|names| names.is_object()).cloned();
+    let had = had.unwrap_or_else(|| json!({}));
     let taken = taken(text(crd, "/spec/group"), others);
     let mut now_has = had.clone();
     let mut conflict: Option<(&str, String)> = None;
-    let single = [
-        ("plural", &taken.resources, "PluralConflict"),
-        ("singular", &taken.resources, "SingularConflict"),
-        ("kind", &taken.kinds, "KindConflict"),
-        ("listKind", &taken.kinds, "ListKindConflict"),
-    ];
     let in_use = |name: &str| format!("{name:?} is already in use");
-    for (field, taken, reason) in single {
+    let mut single = |field: &str, taken: &BTreeSet<String>, reason: &'static str| {
         let pointer = format!("/{field}");
         let (name, mine) = (text(&wanted, &pointer), text(&had, &pointer));
         if name != mine && taken.contains(name) {
-            conflict = Some((reason, in_use(name)));
-        } else {
-            now_has[field] = json!(name);
+            return Some((reason, in_use(name)));
         }
-    }
+        now_has[field] = json!(name);
+        None
+    };
+    conflict = single("plural", &taken.resources, "PluralConflict").or(conflict);
+    conflict = single("singular", &taken.resources, "SingularConflict").or(conflict);
     let (short, mine) = (texts(&wanted, "/shortNames"), texts(&had, "/shortNames"));
-    let clash: Vec<String> = short.iter().filter(|name| !mine.contains(name) && taken.resources.contains(*name)).map(|name| in_use(name)).collect();
+    let is_taken = |name: &&String| !mine.contains(name) && taken.resources.contains(*name);
+    let clash: Vec<String> = short.iter().filter(is_taken).map(|name| in_use(name)).collect();
     match clash.as_slice() {
-        [] => set_list(&mut now_has, "shortNames", &short),
+        [] => {}
         [one] => conflict = Some(("ShortNamesConflict", one.clone())),
         many => conflict = Some(("ShortNamesConflict", format!("[{}]", many.join(", ")))),
     }
+    conflict = single("kind", &taken.kinds, "KindConflict").or(conflict);
+    conflict = single("listKind", &taken.kinds, "ListKindConflict").or(conflict);
+    if clash.is_empty() {
+        set_list(&mut now_has, "shortNames", &short);
+    }
     set_list(&mut now_has, "categories", &texts(&wanted, "/categories"));
-    if let Some(fields) = crd.as_object_mut() {
-        let status = fields.entry("status").or_insert_with(|| json!({}));
+    if let Some(status) = status_mut(crd) {
         status["acceptedNames"] = now_has;
     }
     match &conflict {

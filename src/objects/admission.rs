@@ -106,17 +106,34 @@ impl Review<'_> {
     }
 
     /// An object of the stored kind as `kind`, another version of it, shows it.
-    pub fn shown_as(&self, kind: &Kind, object: &Value) -> Value {
+    ///
+    /// # Errors
+    /// Versions of custom resources that only a webhook can convert may not be had.
+    pub async fn shown_as(&self, kind: &Kind, object: &Value) -> Result<Value, Status> {
         let mut shown = object.clone();
+        if form::is_remote(kind) {
+            shown = self.converted(kind, shown).await?;
+        }
         form::from_stored(kind, &mut shown);
-        shown
+        Ok(shown)
+    }
+
+    async fn converted(&self, kind: &Kind, object: Value) -> Result<Value, Status> {
+        let converted = self.objects.converted(kind, vec![object]).await?.pop();
+        converted.ok_or_else(|| Status::internal("a conversion gave nothing"))
     }
 
     /// The way back: an object of `kind` as it is stored.
-    pub fn stored_from(&self, kind: &Kind, object: Value) -> Value {
+    ///
+    /// # Errors
+    /// See [`Self::shown_as`].
+    pub async fn stored_from(&self, kind: &Kind, object: Value) -> Result<Value, Status> {
+        if form::is_remote(kind) {
+            return self.converted(self.kind, object).await;
+        }
         let mut stored = object;
         form::to_stored(kind, &mut stored);
-        stored
+        Ok(stored)
     }
 
     /// Whether it is about this resource: `("", "pods")`.

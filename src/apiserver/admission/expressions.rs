@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::admission::{Environment, Purpose};
 use api::cel::{Authority, Budget, EvalError, Program, Question, Scope, Type};
-use api::{AccessRequest, UserInfo};
+use api::{AccessRequest, Status, UserInfo};
 use futures::FutureExt;
 use objects::Review;
 use parking_lot::Mutex;
@@ -83,10 +83,13 @@ pub(super) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// The request in the version that a webhook or a policy wants to see.
-    pub fn new(asked: &Asked<'a>, matched: &Matched, authorizer: &'a dyn Authorizer) -> Self {
-        let (object, old) = request::objects(asked.review, matched);
+    ///
+    /// # Errors
+    /// Its objects cannot be converted.
+    pub async fn new(asked: &Asked<'a>, matched: &Matched, authorizer: &'a dyn Authorizer) -> Result<Self, Status> {
+        let (object, old) = request::objects(asked.review, matched).await?;
         let oracle = Oracle::new(asked.review, asked.namespace, authorizer);
-        Self { object, old, request: request::of(asked, matched), namespace: Value::Null, oracle }
+        Ok(Self { object, old, request: request::of(asked, matched), namespace: Value::Null, oracle })
     }
 
     /// The same, with the Namespace of the request.

@@ -1,6 +1,6 @@
 //! A request as webhooks and expressions are told of it: `admission.k8s.io/v1` AdmissionRequest.
 
-use api::{Kind, UserInfo};
+use api::{Kind, Status, UserInfo};
 use objects::Review;
 use serde_json::{Map, Value, json};
 
@@ -67,12 +67,18 @@ fn user(user: &UserInfo) -> Value {
 
 /// The objects of a request in the version that a webhook or policy wants to see: the new one and the old one, null
 /// where there is none.
-pub(super) fn objects(review: &Review<'_>, matched: &Matched) -> (Value, Value) {
+///
+/// # Errors
+/// They cannot be converted.
+pub(super) async fn objects(review: &Review<'_>, matched: &Matched) -> Result<(Value, Value), Status> {
     let old = review.old.cloned().unwrap_or(Value::Null);
     if !review.is_whole() {
-        return (review.object.clone(), old);
+        return Ok((review.object.clone(), old));
     }
     let kind = matched.kind(review);
-    let shown = |object: &Value| if object.is_object() { review.shown_as(kind, object) } else { Value::Null };
-    (shown(&review.object), shown(&old))
+    let shown = async |object: &Value| match object.is_object() {
+        true => review.shown_as(kind, object).await,
+        false => Ok(Value::Null),
+    };
+    Ok((shown(&review.object).await?, shown(&old).await?))
 }

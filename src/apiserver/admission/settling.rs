@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 ///
 /// # Errors
 /// Why it is no object of the kind any more.
-pub(super) fn settle(review: &Review<'_>, kind: &Kind, object: Value) -> Result<Value, String> {
+pub(super) async fn settle(review: &Review<'_>, kind: &Kind, object: Value) -> Result<Value, String> {
     let mut object = object;
     if !object.is_object() {
         return Err("the changed object is no object".to_owned());
@@ -20,7 +20,7 @@ pub(super) fn settle(review: &Review<'_>, kind: &Kind, object: Value) -> Result<
         strict::shape(&mut object, definition)?;
     }
     kind.behaviour.default(&mut object);
-    Ok(review.stored_from(kind, object))
+    review.stored_from(kind, object).await.map_err(|status| status.message)
 }
 
 /// How messages name the object of a request.

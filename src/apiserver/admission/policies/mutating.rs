@@ -123,7 +123,7 @@ impl MutatingPolicies {
         let param = invocation.param.as_ref();
         for (index, change) in policy.mutations.iter().enumerate() {
             let asked = Asked::new(review);
-            let subject = Subject::new(&asked, &invocation.matched, &*self.authorizer);
+            let subject = Subject::new(&asked, &invocation.matched, &*self.authorizer).await?;
             let subject = subject.within(asked.namespace_object().await?);
             if index == 0 {
                 let holds = subject.evaluate(param, &policy.variables, |scope| policy.conditions.hold_in(scope)).await;

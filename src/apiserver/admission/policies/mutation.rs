@@ -36,7 +36,7 @@ pub(super) async fn carry_out(
         let definition = kind.definition().filter(|_| review.is_whole());
         apply_configuration(&mut object, &wanted, definition).map_err(|why| format!("error applying patch: {why}"))?;
     }
-    if review.is_whole() { settle(review, kind, object) } else { Ok(object) }
+    if review.is_whole() { settle(review, kind, object).await } else { Ok(object) }
 }
 
 /// The operations of a JSON patch, without what is empty in them.

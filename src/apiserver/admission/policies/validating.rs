@@ -54,7 +54,14 @@ impl ValidatingPolicies {
             refusals.extend(unusable(policy, None, &why));
             return Ok(());
         }
-        let subject = Subject::new(asked, &matched, &*self.authorizer).within(asked.namespace_object().await?);
+        let subject = match Subject::new(asked, &matched, &*self.authorizer).await {
+            Ok(subject) => subject.within(asked.namespace_object().await?),
+            Err(status) => {
+                let why = format!("failed to convert object version: {}", status.message);
+                refusals.extend(unusable(policy, None, &why));
+                return Ok(());
+            }
+        };
         let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for binding in &policy.bindings {
             let fits = match &binding.matcher {

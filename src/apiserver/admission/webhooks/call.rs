@@ -58,7 +58,7 @@ pub(super) async fn ask(
     check_dry_run(webhook, review)?;
     let uid = uuid::Uuid::new_v4().to_string();
     let caller = review.objects.webhook_caller();
-    let body = question(webhook, asked, matched, &uid);
+    let body = question(webhook, asked, matched, &uid).await.map_err(Trouble::Refused)?;
     let answered =
         match tokio::time::timeout(webhook.timeout, caller.call(&webhook.client_config, body, webhook.timeout)).await {
             Ok(answered) => answered.map_err(|error| Trouble::Failed(format!("failed to call webhook: {error}")))?,
@@ -85,9 +85,9 @@ fn check_dry_run(webhook: &Webhook, review: &Review<'_>) -> Result<(), Trouble> 
     }
 }
 
-fn question(webhook: &Webhook, asked: &Asked<'_>, matched: &Matched, uid: &str) -> Value {
+async fn question(webhook: &Webhook, asked: &Asked<'_>, matched: &Matched, uid: &str) -> Result<Value, Status> {
     let mut request = request::of(asked, matched);
-    let (object, old) = request::objects(asked.review, matched);
+    let (object, old) = request::objects(asked.review, matched).await?;
     request["uid"] = json!(uid);
     request["object"] = object;
     request["oldObject"] = old;
@@ -95,7 +95,7 @@ fn question(webhook: &Webhook, asked: &Asked<'_>, matched: &Matched, uid: &str) 
         request["options"] = Value::Null;
     }
     let api_version = format!("admission.k8s.io/{}", webhook.review_version);
-    json!({ "kind": "AdmissionReview", "apiVersion": api_version, "request": request })
+    Ok(json!({ "kind": "AdmissionReview", "apiVersion": api_version, "request": request }))
 }
 
 /// The response in an answer, if the answer is one to this question.

@@ -67,7 +67,7 @@ impl Webhook {
         if self.conditions.is_empty() {
             return Ok(Some(matched));
         }
-        let subject = Subject::new(asked, &matched, authorizer);
+        let subject = Subject::new(asked, &matched, authorizer).await?;
         match self.conditions.hold(&subject).await {
             Ok(holds) => Ok(holds.then_some(matched)),
             Err(why) => Err(super::super::settling::forbidden(asked.review, &why)),

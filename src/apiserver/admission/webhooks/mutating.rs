@@ -68,7 +68,7 @@ impl MutatingWebhooks {
         }
         match call::ask(webhook, &asked, &matched, true).await {
             Ok(answer) => match answer.patch {
-                Some(operations) => Ok((true, changed(webhook, review, &matched, &operations)?)),
+                Some(operations) => Ok((true, changed(webhook, review, &matched, &operations).await?)),
                 None => Ok((true, None)),
             },
             Err(trouble) => trouble.refusal(webhook).map_or(Ok((true, None)), Err),
@@ -77,7 +77,7 @@ impl MutatingWebhooks {
 }
 
 /// The object as the webhook wants it, unless that is how it is.
-fn changed(
+async fn changed(
     webhook: &Webhook,
     review: &Review<'_>,
     matched: &Matched,
@@ -91,9 +91,9 @@ fn changed(
     }
     let kind = matched.kind(review);
     let whole = review.is_whole();
-    let mut object = if whole { review.shown_as(kind, &review.object) } else { review.object.clone() };
+    let mut object = if whole { review.shown_as(kind, &review.object).await? } else { review.object.clone() };
     patch::json(&mut object, operations).map_err(|status| call::internal(&status.message))?;
-    let object = if whole { settle(review, kind, object).map_err(|why| call::internal(&why))? } else { object };
+    let object = if whole { settle(review, kind, object).await.map_err(|why| call::internal(&why))? } else { object };
     Ok((object != review.object).then_some(object))
 }
 

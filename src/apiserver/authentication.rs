@@ -24,6 +24,8 @@ pub struct Credentials {
     pub bearer: Option<String>,
     /// The client certificate that the TLS handshake verified.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// Whom a token must be meant for: one of these, this server when there are none.
+    pub audiences: Vec<String>,
 }
 
 /// The credentials were meant for this authenticator and are wrong: the answer is 401 whatever others say.
@@ -54,12 +56,16 @@ impl std::fmt::Debug for Credentials {
 impl Credentials {
     /// Reads what a network request carries. A verified certificate is only what the listener left in the extensions.
     pub(crate) fn of(headers: &HeaderMap, extensions: &http::Extensions) -> Self {
-        Self { bearer: bearer(headers), certificate: extensions.get::<Arc<PeerCertificate>>().cloned() }
+        Self {
+            bearer: bearer(headers),
+            certificate: extensions.get::<Arc<PeerCertificate>>().cloned(),
+            audiences: Vec::new(),
+        }
     }
 
     /// A token alone, for TokenReview.
-    pub fn token(token: impl Into<String>) -> Self {
-        Self { bearer: Some(token.into()), certificate: None }
+    pub fn token(token: impl Into<String>, audiences: Vec<String>) -> Self {
+        Self { bearer: Some(token.into()), certificate: None, audiences }
     }
 }
 

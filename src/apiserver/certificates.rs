@@ -3,6 +3,9 @@
 //! *Guarantees*: the authority's key is readable by its owner only and never leaves the folder; a server certificate is
 //! made anew at each start, so that it is never near its end; an authority near its end is replaced at start.
 
+mod requests;
+mod signing;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +22,9 @@ use rustls::server::WebPkiClientVerifier;
 use thiserror::Error;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, X509Certificate};
+
+pub use requests::CertificateRequests;
+pub use signing::Wanted;
 
 const AUTHORITY_DAYS: i64 = 3650;
 /// What Apple's verifier accepts at most is 825 days.

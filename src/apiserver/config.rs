@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::authentication::{Authenticator, ClientCertificate};
 use crate::authorization::{Authorizer, MastersOnly};
+use crate::tokens::TokenIssuer;
 use crate::gateway::{NoNodes, NodeGateway};
 
 /// What `/version` says.
@@ -112,6 +113,8 @@ pub struct Config {
     pub authorizer: Arc<dyn Authorizer>,
     /// Asked in this order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Signs ServiceAccount tokens; without it none are issued.
+    pub issuer: Option<Arc<TokenIssuer>>,
     /// The nodes; may be given later with [`crate::ApiServer::set_node_gateway`].
     pub node_gateway: Arc<dyn NodeGateway>,
     /// The images registry, mounted at `/v2`.
@@ -131,6 +134,7 @@ impl Default for Config {
         Self {
             authorizer: Arc::new(MastersOnly),
             authenticators: vec![Arc::new(ClientCertificate)],
+            issuer: None,
             node_gateway: Arc::new(NoNodes),
             images: None,
             metrics: Metrics::default(),

@@ -17,6 +17,7 @@ pub mod admission;
 pub mod authentication;
 pub mod authorization;
 pub mod certificates;
+mod component_statuses;
 mod config;
 mod documents;
 mod flight;
@@ -34,6 +35,7 @@ mod reply;
 mod reviews;
 mod server;
 mod subresources;
+pub mod tokens;
 mod verbs;
 
 #[cfg(test)]

@@ -6,11 +6,14 @@ use http::{Method, Request};
 use serde_json::json;
 use tower::ServiceExt;
 
+use crate::aggregation::{self, discovery};
 use crate::health::{self, Endpoint};
 use crate::reply::Reply;
 use crate::server::Call;
+use crate::tokens;
 
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 13] = [
+    "/.well-known/openid-configuration",
     "/healthz",
     "/healthz/ping",
     "/livez",
@@ -18,6 +21,7 @@ const FIXED: [&str; 11] = [
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
+    "/openid/v1/jwks",
     "/readyz",
     "/readyz/ping",
     "/readyz/shutdown",
@@ -36,10 +40,30 @@ pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
         let checks = call.server.checks.read().clone();
         return Ok(health::answer(endpoint, one, &call.query, &checks, call.ending.is_cancelled()));
     }
-    let documents = &call.server.documents;
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let remotes = call.server.aggregation.all();
+    if !remotes.is_empty() {
+        let find = |group: &str, version: &str| call.server.aggregation.find(group, version);
+        match parts.as_slice() {
+            ["apis"] => return discovery::groups(call).await,
+            ["apis", group] if remotes.iter().any(|remote| remote.group == *group) => {
+                return discovery::group(call, group).await;
+            }
+            ["apis", group, version] if let Some(remote) = find(group, version) => {
+                return aggregation::forward(call, &remote).await;
+            }
+            ["openapi", "v3"] => return discovery::openapi_index(call).await,
+            ["openapi", "v3", "apis", group, version] if let Some(remote) = find(group, version) => {
+                return discovery::openapi(call, &remote).await;
+            }
+            _ => {}
+        }
+    }
+    let documents = &call.server.documents;
     match parts.as_slice() {
         [] => Ok(root(&call)),
+        [".well-known", "openid-configuration"] if call.server.issuer.is_some() => Ok(tokens::configuration()),
+        ["openid", "v1", "jwks"] if let Some(issuer) = &call.server.issuer => Ok(tokens::key_set(issuer)),
         ["version"] => Ok(Reply::json(200, &call.server.version.to_json())),
         ["metrics"] => Ok(Reply::bytes(200, base::metrics::Metrics::CONTENT_TYPE, call.server.metrics.encode())),
         ["api"] => documents.legacy(&call).await,

@@ -1,16 +1,19 @@
 //! Questions about identity and access: objects that are posted, answered and never stored.
 
+mod access;
+
 use std::sync::Arc;
 
 use api::kind::Plain;
-use api::{AccessRequest, FieldError, Kind, Scope, Status, UserInfo};
-use serde_json::{Map, Value, json};
+use api::{FieldError, Kind, Scope, Status, UserInfo};
+use serde_json::{Value, json};
 
 use crate::authentication::{Credentials, authenticate};
 use crate::authorization::Rule;
 use crate::path::Resource;
 use crate::reply::Reply;
 use crate::server::Call;
+use crate::tokens;
 use crate::verbs::body;
 
 /// One kind of question.
@@ -81,21 +84,17 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Result<Reply, Stat
     call.query.dry_run().map_err(|error| crate::query::invalid_options("CreateOptions", &[error]))?;
     let (group, kind) = review.kind();
     let mut object = body::virtual_object(&mut call, group, "v1", kind).await?;
+    let namespace = resource.namespace.as_deref().unwrap_or_default();
+    check_metadata(&object, review, namespace)?;
     let status = match review {
         Review::WhoAmI => json!({ "userInfo": shown(&call.user) }),
-        Review::Token => token(&call, &object).await,
+        Review::Token => token(&call, &object).await?,
         Review::OwnRules => rules(&call, &object).await?,
-        Review::OwnAccess => access(&call, &object, kind, call.user.clone()).await?,
-        Review::Access => access(&call, &object, kind, subject(&object, kind)?).await?,
+        Review::OwnAccess => access::answer(&call, &object, kind, call.user.clone()).await?,
+        Review::Access => access::answer(&call, &object, kind, access::subject(&object, kind)?).await?,
         Review::LocalAccess => {
-            let asked = object.pointer("/spec/resourceAttributes/namespace").and_then(Value::as_str);
-            if asked.unwrap_or_default() != resource.namespace.as_deref().unwrap_or_default() {
-                let detail = "must match metadata.namespace";
-                let value = json!(asked.unwrap_or_default());
-                let error = FieldError::invalid("spec.resourceAttributes.namespace", &value, detail);
-                return Err(Status::invalid(group, kind, "", &[error]));
-            }
-            access(&call, &object, kind, subject(&object, kind)?).await?
+            access::check_local(&object, namespace, kind)?;
+            access::answer(&call, &object, kind, access::subject(&object, kind)?).await?
         }
     };
     let fields = object.as_object_mut().ok_or_else(|| Status::bad_request("the body is no object"))?;
@@ -105,6 +104,36 @@ pub(crate) async fn answer(mut call: Call, review: Review) -> Result<Reply, Stat
     }
     fields.insert("status".to_owned(), status);
     Reply::document(201, encoding, object.to_string().into())
+}
+
+/// Questions about access have no name.
+fn check_metadata(object: &Value, review: Review, namespace: &str) -> Result<(), Status> {
+    let (group, kind) = review.kind();
+    let said = |field: &str| object.pointer(&format!("/metadata/{field}")).is_some_and(|value| !empty(value));
+    let named =
+        ["name", "generateName", "labels", "annotations", "ownerReferences", "finalizers"].iter().any(|f| said(f));
+    let told = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    let metadata = object.get("metadata").unwrap_or(&Value::Null);
+    let wrong =
+        |detail: &str| Err(Status::invalid(group, kind, "", &[FieldError::invalid("metadata", metadata, detail)]));
+    match review {
+        Review::OwnAccess | Review::Access if named || !told.is_empty() => wrong("must be empty"),
+        Review::LocalAccess if named => wrong("must be empty except for namespace"),
+        Review::LocalAccess if !told.is_empty() && told != namespace => Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
 }
 
 fn shown(user: &UserInfo) -> Value {
@@ -118,74 +147,32 @@ fn shown(user: &UserInfo) -> Value {
     info
 }
 
-async fn token(call: &Call, object: &Value) -> Value {
+async fn token(call: &Call, object: &Value) -> Result<Value, Status> {
     let token = object.pointer("/spec/token").and_then(Value::as_str).unwrap_or_default();
     if token.is_empty() {
-        return json!({ "user": {}, "error": "token review requires a token" });
+        return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    match authenticate(&call.server.authenticators, &Credentials::token(token)).await {
-        Ok(Some(user)) => json!({ "authenticated": true, "user": shown(&user) }),
-        _ => json!({ "user": {}, "error": "the token is not known" }),
-    }
+    let wanted = texts(object.pointer("/spec/audiences"));
+    let user = authenticate(&call.server.authenticators, &Credentials::token(token, wanted.clone())).await;
+    // Tokens that do not say whom they are for are for this server.
+    let meant = tokens::audiences(token).unwrap_or_else(|| vec![tokens::ISSUER.to_owned()]);
+    let shared: Vec<&String> = wanted.iter().filter(|audience| meant.contains(audience)).collect();
+    let refused = json!({ "user": {}, "error": "[invalid bearer token, token lookup failed]" });
+    Ok(match user {
+        Ok(Some(user)) if wanted.is_empty() => {
+            let ours = meant.iter().any(|audience| audience == tokens::ISSUER);
+            let audiences = if ours { vec![tokens::ISSUER] } else { Vec::new() };
+            json!({ "authenticated": true, "user": shown(&user), "audiences": audiences })
+        }
+        Ok(Some(user)) if !shared.is_empty() => {
+            json!({ "authenticated": true, "user": shown(&user), "audiences": shared })
+        }
+        _ => refused,
+    })
 }
 
 fn texts(value: Option<&Value>) -> Vec<String> {
     value.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// Whom an access review is about.
-fn subject(object: &Value, kind: &str) -> Result<UserInfo, Status> {
-    let spec = object.get("spec").unwrap_or(&Value::Null);
-    let name = spec.get("user").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let groups = texts(spec.get("groups"));
-    if name.is_empty() && groups.is_empty() {
-        let detail = "at least one of user or group must be specified";
-        return Err(Status::invalid(AUTHORIZATION, kind, "", &[FieldError::required("spec.user", detail)]));
-    }
-    let extra = spec.get("extra").and_then(Value::as_object).into_iter().flatten();
-    Ok(UserInfo {
-        name,
-        uid: spec.get("uid").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        groups,
-        extra: extra.map(|(key, values)| (key.clone(), texts(Some(values)))).collect(),
-    })
-}
-
-async fn access(call: &Call, object: &Value, kind: &str, user: UserInfo) -> Result<Value, Status> {
-    let spec = object.get("spec").unwrap_or(&Value::Null);
-    let attributes = |name: &str| spec.get(name).and_then(Value::as_object);
-    let text =
-        |map: &Map<String, Value>, key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let request = match (attributes("resourceAttributes"), attributes("nonResourceAttributes")) {
-        (Some(asked), None) => AccessRequest {
-            user,
-            verb: text(asked, "verb"),
-            group: text(asked, "group"),
-            version: text(asked, "version"),
-            resource: text(asked, "resource"),
-            subresource: text(asked, "subresource"),
-            namespace: text(asked, "namespace"),
-            name: text(asked, "name"),
-            ..AccessRequest::default()
-        },
-        (None, Some(asked)) => {
-            AccessRequest { user, verb: text(asked, "verb"), path: text(asked, "path"), ..AccessRequest::default() }
-        }
-        _ => {
-            let detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            let error = FieldError::invalid("spec.resourceAttributes", &Value::Null, detail);
-            return Err(Status::invalid(AUTHORIZATION, kind, "", &[error]));
-        }
-    };
-    let decision = call.server.authorizer.authorize(&request).await;
-    let mut status = json!({ "allowed": decision.is_allowed() });
-    if matches!(decision, crate::authorization::Decision::Deny(_)) {
-        status["denied"] = json!(true);
-    }
-    if !decision.reason().is_empty() {
-        status["reason"] = json!(decision.reason());
-    }
-    Ok(status)
 }
 
 async fn rules(call: &Call, object: &Value) -> Result<Value, Status> {
@@ -195,9 +182,11 @@ async fn rules(call: &Call, object: &Value) -> Result<Value, Status> {
     }
     let (rules, whole) = call.server.authorizer.rules(&call.user, namespace).await;
     let resource = |rule: &Rule| {
-        json!({
-            "verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources, "resourceNames": rule.names,
-        })
+        let mut shown = json!({ "verbs": rule.verbs, "apiGroups": rule.groups, "resources": rule.resources });
+        if !rule.names.is_empty() {
+            shown["resourceNames"] = json!(rule.names);
+        }
+        shown
     };
     let path = |rule: &Rule| json!({ "verbs": rule.verbs, "nonResourceURLs": rule.paths });
     let (paths, resources): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| !rule.paths.is_empty());

@@ -22,7 +22,7 @@ use tracing::Instrument;
 
 use crate::admission;
 use crate::accept::{self, Agreed, Encoding};
-use crate::aggregation::{self, Registry};
+use crate::aggregation::Registry;
 use crate::authentication::{Authenticator, Credentials, Rejected, acting, authenticate};
 use crate::authorization::{Authorizer, refusal};
 use crate::config::{Config, HealthCheck, Limits, Version};
@@ -34,6 +34,7 @@ use crate::journal::Journal;
 use crate::path::{self, Asked};
 use crate::query::Query;
 use crate::reply::Reply;
+use crate::tokens::TokenIssuer;
 use crate::{packing, paths, verbs};
 
 /// The API server. Cheap to clone.
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub objects: Objects,
     pub authorizer: Arc<dyn Authorizer>,
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    pub issuer: Option<Arc<TokenIssuer>>,
     pub limits: Limits,
     pub version: Version,
     pub metrics: base::metrics::Metrics,
@@ -68,6 +70,7 @@ impl ApiServer {
             objects,
             authorizer: config.authorizer,
             authenticators: config.authenticators,
+            issuer: config.issuer,
             journal: Journal::new(&config.metrics),
             flight: Flight::new(config.limits.in_flight),
             limits: config.limits,
@@ -299,7 +302,7 @@ impl Door {
         let (parts, body) = request.into_parts();
         let user = acting(&parts.headers, user, &*server.authorizer).await?;
         let open = open_to_all(&parts.method, &asked.path);
-        let long = is_long_running(&asked);
+        let long = is_long_running(&asked) || crate::forwarding::is_upgrade(&parts.headers);
         let most = server.limits.request;
         let access = access_request(&user, &asked, &query);
         // What runs in this process is bounded by itself, and keeps the cluster up.

@@ -2,13 +2,17 @@
 
 mod access;
 mod aggregation;
+mod built_in;
 mod harness;
 mod negotiation;
 mod nonsense;
 mod pods;
 mod policies;
+mod quotas;
+mod roles;
 mod socket;
 mod streaming;
+mod tokens;
 mod verbs;
 mod watching;
 mod webhooks;

@@ -343,7 +343,13 @@ async fn surroundings(context: &Context, order: &Order, image: &Resolved) -> Res
         Vec::new()
     } else {
         let folder = context.volumes.join(order.pod.metadata.uid.as_deref().unwrap_or_default());
-        mounts(&folder, order, &around)?
+        let mounts = mounts(&folder, order, &around)?;
+        let shutdown = context.tasks.shutdown();
+        let (client, tokens) = (&context.client, &sources.tokens);
+        for renewal in volumes::tokens::keep_fresh(client, &order.pod, &order.container, &folder, tokens, shutdown) {
+            context.tasks.job("token renewal", renewal);
+        }
+        mounts
     };
     Ok((env, args, mounts))
 }

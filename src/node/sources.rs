@@ -1,4 +1,4 @@
-//! The ConfigMaps and Secrets that a pod refers to, fetched when it starts.
+//! The ConfigMaps and Secrets that a pod refers to, and the tokens that it asks for, fetched when it starts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,15 @@ use kube::Api;
 use kube::Client;
 
 use crate::machine::{LaunchError, LaunchFailure};
+use crate::volumes::tokens::{self, Issued, Want};
 
 /// What was fetched. `None` is an object that does not exist.
 #[derive(Default)]
 pub(crate) struct Sources {
     pub config_maps: BTreeMap<String, Option<ConfigMap>>,
     pub secrets: BTreeMap<String, Option<Secret>>,
+    /// Tokens of the pod's ServiceAccount, by what is asked for.
+    pub tokens: BTreeMap<Want, Issued>,
 }
 
 impl Sources {
@@ -37,12 +40,21 @@ impl Sources {
             let api = Api::<Secret>::namespaced(client.clone(), namespace);
             async move { Ok::<_, kube::Error>((name.clone(), api.get_opt(&name).await?)) }
         }));
-        let (config_maps, secrets) = futures::try_join!(config_maps, secrets).map_err(|error| LaunchError {
+        let tokens = tokens::wanted(pod, container).into_iter().map(async |want| {
+            let issued = tokens::issue(client, pod, &want).await?;
+            Ok((want, issued))
+        });
+        let fetched = futures::try_join!(config_maps, secrets, try_join_all(tokens));
+        let (config_maps, secrets, tokens) = fetched.map_err(|error| LaunchError {
             reason: "CreateContainerConfigError",
             message: format!("cannot fetch what the container refers to: {error}"),
             class: LaunchFailure::Config,
         })?;
-        Ok(Self { config_maps: config_maps.into_iter().collect(), secrets: secrets.into_iter().collect() })
+        Ok(Self {
+            config_maps: config_maps.into_iter().collect(),
+            secrets: secrets.into_iter().collect(),
+            tokens: tokens.into_iter().collect(),
+        })
     }
 }
 

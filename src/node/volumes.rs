@@ -1,4 +1,4 @@
-//! Volumes as folders of the host: empty ones, and files made of ConfigMaps, Secrets and the pod's own fields.
+//! Volumes as folders of the host: empty ones, and files made of ConfigMaps, Secrets, tokens and the pod's own fields.
 //!
 //! ```text
 //! FOLDER/UID/VOLUME/…      made when the first container that mounts it starts; gone with the pod
@@ -14,6 +14,8 @@ use thiserror::Error;
 
 use crate::environment::{EnvironmentError, Surroundings, field, resource};
 use crate::sandbox::Mount;
+
+pub(crate) mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -115,6 +117,10 @@ fn content(volume: &Volume, container: &Container, around: &Surroundings<'_>) ->
             if let Some(source) = &part.secret {
                 let keys = secret(&source.name, source.optional, around).map_err(missing)?;
                 files.extend(select(keys, source.items.as_deref()));
+            }
+            if let Some(source) = &part.service_account_token {
+                let issued = around.sources.tokens.get(&tokens::Want::of(source));
+                files.extend(issued.map(|issued| (source.path.clone(), issued.token.clone().into_bytes())));
             }
             if let Some(source) = &part.downward_api {
                 downward(source.items.as_deref().unwrap_or_default(), &mut files)?;

@@ -54,13 +54,18 @@ pub(super) async fn cluster() -> Cluster {
 }
 
 pub(super) async fn cluster_with(config: Config) -> Cluster {
+    cluster_over(|_| config).await
+}
+
+/// A server that is made for its objects: one with roles.
+pub(super) async fn cluster_over(config: impl FnOnce(&Objects) -> Config) -> Cluster {
     let tasks = Tasks::new();
     let store = Arc::new(store::Memory::new());
     let objects = Objects::open(store, api::kinds::builtin(), objects::Config::default(), &tasks)
         .await
         .expect("an empty store opens");
     admission::install(&objects);
-    let cluster = Cluster { server: ApiServer::new(objects, config), tasks };
+    let cluster = Cluster { server: ApiServer::new(objects.clone(), config(&objects)), tasks };
     for name in ["default", "other"] {
         let namespace = json!({ "metadata": { "name": name } });
         cluster.post("/api/v1/namespaces", &namespace).await;

@@ -110,7 +110,7 @@ async fn strangers_see_health_only() {
     let healthy = listening.raw(&ask("/readyz")).await;
     assert!(healthy.starts_with("HTTP/1.1 200 OK\r\n") && healthy.ends_with("ok"), "{healthy}");
     let refused = listening.raw(&ask("/api/v1/pods")).await;
-    assert!(refused.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{refused}");
+    assert!(refused.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{refused}");
     let huge = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(100_000));
     let refused = listening.raw(&huge).await;
     assert!(refused.starts_with("HTTP/1.1 4"), "{refused}");

@@ -28,6 +28,7 @@ fn made(container: Value) -> Result<Vec<(String, String)>, EnvironmentError> {
     let sources = Sources {
         config_maps: BTreeMap::from([("map".to_owned(), Some(map)), ("none".to_owned(), None)]),
         secrets: BTreeMap::from([("secret".to_owned(), Some(secret))]),
+        ..Sources::default()
     };
     let service = serde_json::from_value(json!({
         "metadata": { "name": "web", "namespace": "ns" },

@@ -20,7 +20,7 @@ fn check(volume: Value, mount: Value) -> Result<(tempfile::TempDir, Mount), Volu
     }))
     .unwrap();
     let map = serde_json::from_value(json!({ "data": { "color": "red", "size": "big" } })).unwrap();
-    let sources = Sources { config_maps: BTreeMap::from([("map".to_owned(), Some(map))]), secrets: BTreeMap::new() };
+    let sources = Sources { config_maps: BTreeMap::from([("map".to_owned(), Some(map))]), ..Sources::default() };
     let around = Surroundings {
         pod: &pod,
         pod_ip: "10.128.0.2".parse().unwrap(),

@@ -1,0 +1,279 @@
+//! Roles: who may do what, who may grant what, who may be whom.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::harness::{Answer, Cluster, cluster_over};
+use crate::authentication::StaticTokens;
+use crate::authorization::{Escalation, Rbac, Union};
+use crate::{Authorizer, Config};
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+const TOKENS: &str =
+    "root,admin,1,system:masters\njane,jane,2,\"dev,ops\"\nbob,bob,3\nnode,system:node:a,4,system:nodes\n";
+
+/// A server with users, and roles that let everybody ask about itself and masters do everything.
+pub(super) async fn cluster() -> Cluster {
+    let cluster = cluster_over(|objects| {
+        let rbac = Rbac::new(objects);
+        let authorizer: Arc<dyn Authorizer> = Arc::new(Union::node_and_rbac(objects, rbac.clone()));
+        objects.add_admission(Arc::new(Escalation::new(rbac, Arc::clone(&authorizer))));
+        let tokens = StaticTokens::parse(TOKENS, "tokens").unwrap();
+        Config { authorizer, authenticators: vec![Arc::new(tokens)], ..Config::default() }
+    })
+    .await;
+    let everything = json!([
+        { "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] },
+        { "verbs": ["*"], "nonResourceURLs": ["*"] },
+    ]);
+    let questions = json!([{
+        "verbs": ["create"],
+        "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"],
+        "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"],
+    }]);
+    grant(&cluster, "cluster-admin", &everything, "Group", "system:masters").await;
+    grant(&cluster, "basic", &questions, "Group", "system:authenticated").await;
+    cluster
+}
+
+fn path(plural: &str) -> String {
+    if plural.starts_with("cluster") {
+        format!("/apis/{GROUP}/v1/{plural}")
+    } else {
+        format!("/apis/{GROUP}/v1/namespaces/default/{plural}")
+    }
+}
+
+fn role(name: &str, rules: &Value) -> Value {
+    json!({ "metadata": { "name": name }, "rules": rules })
+}
+
+fn binding(name: &str, role_kind: &str, role: &str, kind: &str, subject: &str) -> Value {
+    let mut who = json!({ "kind": kind, "name": subject });
+    if kind != "ServiceAccount" {
+        who["apiGroup"] = json!(GROUP);
+    }
+    json!({
+        "metadata": { "name": name },
+        "roleRef": { "apiGroup": GROUP, "kind": role_kind, "name": role },
+        "subjects": [who],
+    })
+}
+
+/// A ClusterRole, and a binding to it everywhere.
+async fn grant(cluster: &Cluster, name: &str, rules: &Value, kind: &str, subject: &str) {
+    cluster.post(&path("clusterroles"), &role(name, rules)).await;
+    cluster.post(&path("clusterrolebindings"), &binding(name, "ClusterRole", name, kind, subject)).await;
+}
+
+pub(super) async fn as_user(cluster: &Cluster, user: &str, method: &str, path: &str, body: &Value) -> Answer {
+    let header = format!("Bearer {user}");
+    let headers = [("authorization", header.as_str()), ("content-type", "application/json")];
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    cluster.knock(method, path, &headers, body).await
+}
+
+async fn get(cluster: &Cluster, user: &str, path: &str) -> u16 {
+    as_user(cluster, user, "GET", path, &Value::Null).await.code
+}
+
+fn rule(verbs: &[&str], resources: &[&str]) -> Value {
+    json!([{ "verbs": verbs, "apiGroups": [""], "resources": resources }])
+}
+
+#[tokio::test]
+async fn a_role_counts_from_the_answer_to_its_write_on() {
+    let cluster = cluster().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(get(&cluster, "jane", pods).await, 403);
+    cluster.post(&path("roles"), &role("reader", &rule(&["list"], &["pods"]))).await;
+    cluster.post(&path("rolebindings"), &binding("reader", "Role", "reader", "Group", "dev")).await;
+    assert_eq!(get(&cluster, "jane", pods).await, 200);
+    assert_eq!(get(&cluster, "bob", pods).await, 403);
+    assert_eq!(get(&cluster, "jane", "/api/v1/namespaces/other/pods").await, 403);
+    assert_eq!(get(&cluster, "jane", "/api/v1/pods").await, 403);
+    let named = format!("{}/reader", path("rolebindings"));
+    assert_eq!(cluster.ask("DELETE", &named, &[], "").await.code, 200);
+    assert_eq!(get(&cluster, "jane", pods).await, 403);
+    // A binding to a role that is not there says so.
+    cluster.post(&path("rolebindings"), &binding("none", "Role", "none", "User", "jane")).await;
+    let refused = as_user(&cluster, "jane", "GET", pods, &Value::Null).await.refusal();
+    let wanted = "403 Forbidden pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the \
+                  namespace \"default\": RBAC: role.rbac.authorization.k8s.io \"none\" not found";
+    assert_eq!(refused, wanted);
+}
+
+#[tokio::test]
+async fn nobody_grants_what_they_do_not_have() {
+    let cluster = cluster().await;
+    let own = json!([
+        { "verbs": ["create", "update", "get"], "apiGroups": [GROUP], "resources": ["roles", "rolebindings"] },
+        { "verbs": ["get"], "apiGroups": [""], "resources": ["pods"] },
+    ]);
+    grant(&cluster, "granter", &own, "User", "jane").await;
+    let create = |plural: &'static str, object: Value| {
+        let cluster = &cluster;
+        async move { as_user(cluster, "jane", "POST", &path(plural), &object).await }
+    };
+    assert_eq!(create("roles", role("fine", &rule(&["get"], &["pods"]))).await.code, 201);
+    let refused = create("roles", role("more", &rule(&["get", "list"], &["pods", "secrets"]))).await.refusal();
+    let wanted = "403 Forbidden roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"jane\" \
+                  (groups=[\"dev\" \"ops\" \"system:authenticated\"]) is attempting to grant RBAC permissions not currently \
+                  held:\n{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"list\"]}\n\
+                  {APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\"]}";
+    assert_eq!(refused, wanted);
+    assert_eq!(create("rolebindings", binding("fine", "Role", "fine", "User", "bob")).await.code, 201);
+    let refused = create("rolebindings", binding("all", "ClusterRole", "cluster-admin", "User", "bob")).await;
+    assert!(refused.refusal().contains("is attempting to grant RBAC permissions not currently held"));
+    let missing = create("rolebindings", binding("none", "ClusterRole", "none", "User", "bob")).await;
+    assert_eq!(missing.refusal(), "404 NotFound clusterrole.rbac.authorization.k8s.io \"none\" not found");
+    // Whoever may bind or escalate may do that.
+    let more = json!([{ "verbs": ["bind", "escalate"], "apiGroups": [GROUP], "resources": ["roles", "clusterroles"] }]);
+    grant(&cluster, "binder", &more, "User", "jane").await;
+    assert_eq!(create("roles", role("more", &rule(&["get"], &["secrets"]))).await.code, 201);
+    assert_eq!(create("rolebindings", binding("all", "ClusterRole", "cluster-admin", "User", "bob")).await.code, 201);
+}
+
+#[tokio::test]
+async fn somebody_may_act_as_those_they_may_impersonate() {
+    let cluster = cluster().await;
+    let whom = json!([
+        { "verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"], "resourceNames": ["bob"] },
+        { "verbs": ["impersonate"], "apiGroups": ["authentication.k8s.io"], "resources": ["userextras/team"] },
+    ]);
+    grant(&cluster, "actor", &whom, "User", "jane").await;
+    let who = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    for (headers, wanted) in [
+        (vec![("impersonate-user", "bob")], Ok("bob")),
+        (vec![("impersonate-user", "bob"), ("impersonate-extra-team", "x")], Ok("bob")),
+        (
+            vec![("impersonate-user", "eve")],
+            Err(
+                "403 Forbidden users \"eve\" is forbidden: User \"jane\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+            ),
+        ),
+        (
+            vec![("impersonate-user", "bob"), ("impersonate-group", "system:masters")],
+            Err(
+                "403 Forbidden groups \"system:masters\" is forbidden: User \"jane\" cannot impersonate resource \"groups\" in API group \"\" at the cluster scope",
+            ),
+        ),
+        (
+            vec![("impersonate-user", "bob"), ("impersonate-uid", "7")],
+            Err(
+                "403 Forbidden uids.authentication.k8s.io \"7\" is forbidden: User \"jane\" cannot impersonate resource \"uids\" in API group \"authentication.k8s.io\" at the cluster scope",
+            ),
+        ),
+        (
+            vec![("impersonate-user", "system:serviceaccount:default:default")],
+            Err(
+                "403 Forbidden serviceaccounts \"default\" is forbidden: User \"jane\" cannot impersonate resource \"serviceaccounts\" in API group \"\" in the namespace \"default\"",
+            ),
+        ),
+    ] {
+        let mut all = vec![("authorization", "Bearer jane"), ("content-type", "application/json")];
+        all.extend(headers.clone());
+        let answer = cluster.knock("POST", who, &all, "{}").await;
+        match wanted {
+            Ok(name) => {
+                assert_eq!(answer.code, 201, "{headers:?}: {}", answer.text());
+                assert_eq!(answer.json()["status"]["userInfo"]["username"], name);
+            }
+            Err(message) => assert_eq!(answer.refusal(), message, "{headers:?}"),
+        }
+    }
+}
+
+async fn review(cluster: &Cluster, user: &str, group: &str, plural: &str, spec: Value) -> Value {
+    let path = format!("/apis/{group}/v1/{plural}");
+    let answer = as_user(cluster, user, "POST", &path, &json!({ "spec": spec })).await;
+    assert_eq!(answer.code, 201, "{path}: {}", answer.text());
+    answer.json()["status"].clone()
+}
+
+#[tokio::test]
+async fn reviews_ask_the_same_authorizer() {
+    let cluster = cluster().await;
+    let pods = json!({ "resourceAttributes": { "verb": "list", "resource": "pods", "namespace": "default" } });
+    let authorization = "authorization.k8s.io";
+    for (user, wanted) in [("root", true), ("jane", false)] {
+        let status = review(&cluster, user, authorization, "selfsubjectaccessreviews", pods.clone()).await;
+        assert_eq!(status["allowed"], wanted, "{user}");
+    }
+    let mut about = pods.clone();
+    about["groups"] = json!(["system:authenticated"]);
+    about["user"] = json!("x");
+    about["resourceAttributes"] =
+        json!({ "verb": "create", "group": authorization, "resource": "selfsubjectaccessreviews" });
+    let status = review(&cluster, "root", authorization, "subjectaccessreviews", about).await;
+    let reason =
+        "RBAC: allowed by ClusterRoleBinding \"basic\" of ClusterRole \"basic\" to Group \"system:authenticated\"";
+    assert_eq!(status, json!({ "allowed": true, "reason": reason }));
+    let mut local = pods.clone();
+    local["user"] = json!("jane");
+    let path = "namespaces/default/localsubjectaccessreviews";
+    assert_eq!(review(&cluster, "root", authorization, path, local).await["allowed"], false);
+    let rules = review(&cluster, "root", authorization, "selfsubjectrulesreviews", json!({ "namespace": "a" })).await;
+    let all = rules["resourceRules"].as_array().unwrap();
+    assert!(all.contains(&json!({ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"] })), "{rules}");
+    assert_eq!(rules["nonResourceRules"], json!([{ "verbs": ["*"], "nonResourceURLs": ["*"] }]));
+    assert_eq!(rules["incomplete"], false);
+    let who = review(&cluster, "jane", "authentication.k8s.io", "selfsubjectreviews", json!({})).await;
+    assert_eq!(who["userInfo"]["groups"], json!(["dev", "ops", "system:authenticated"]));
+    let token = review(&cluster, "root", "authentication.k8s.io", "tokenreviews", json!({ "token": "jane" })).await;
+    assert_eq!((&token["authenticated"], &token["user"]["username"]), (&json!(true), &json!("jane")));
+    let token = review(&cluster, "root", "authentication.k8s.io", "tokenreviews", json!({ "token": "x" })).await;
+    assert!(token.get("authenticated").is_none());
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    for (body, wanted) in [
+        (
+            json!({ "spec": {} }),
+            "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ),
+        (
+            json!({ "metadata": { "name": "x" }, "spec": pods }),
+            "metadata: Invalid value: {\"name\":\"x\"}: must be empty",
+        ),
+    ] {
+        let refused = as_user(&cluster, "root", "POST", path, &body).await.refusal();
+        assert!(refused.starts_with("422 Invalid") && refused.ends_with(wanted), "{refused}");
+    }
+    assert_eq!(cluster.get(path).await.code, 405);
+}
+
+#[tokio::test]
+async fn a_node_reads_what_its_pods_need() {
+    let cluster = cluster().await;
+    let secret = |name: &str| json!({ "metadata": { "name": name }, "data": {} });
+    for name in ["mine", "other"] {
+        cluster.post("/api/v1/namespaces/default/secrets", &secret(name)).await;
+    }
+    cluster.post("/api/v1/nodes", &json!({ "metadata": { "name": "a" } })).await;
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let mine = format!("{secrets}/mine");
+    assert_eq!(get(&cluster, "node", &mine).await, 403);
+    let mut pod = super::harness::pod("p");
+    pod["spec"]["nodeName"] = json!("a");
+    pod["spec"]["volumes"] = json!([{ "name": "v", "secret": { "secretName": "mine" } }]);
+    cluster.post("/api/v1/namespaces/default/pods", &pod).await;
+    for (path, wanted) in [
+        (mine.as_str(), 200),
+        (&format!("{secrets}/other"), 403),
+        (secrets, 403),
+        ("/api/v1/namespaces/default/pods/p", 200),
+        ("/api/v1/namespaces/default/pods", 403),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Da", 200),
+        ("/api/v1/pods?fieldSelector=spec.nodeName%3Db", 403),
+        ("/api/v1/nodes/a", 200),
+        ("/api/v1/nodes/b", 403),
+        ("/api/v1/nodes", 403),
+        ("/api/v1/services", 200),
+        ("/apis/apps/v1/deployments", 403),
+    ] {
+        assert_eq!(get(&cluster, "node", path).await, wanted, "{path}");
+    }
+    let named = "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0";
+    assert_eq!(cluster.ask("DELETE", named, &[], "").await.code, 200);
+    assert_eq!(get(&cluster, "node", &mine).await, 403);
+}

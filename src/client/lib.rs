@@ -16,6 +16,7 @@ pub mod controller;
 mod errors;
 pub mod events;
 pub mod informers;
+pub mod placement;
 
 pub use connect::{ConnectError, from_kubeconfig, in_process};
 pub use errors::{explain, is_conflict, is_namespace_terminating, is_not_found, is_taken, status_code};

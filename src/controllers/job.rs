@@ -41,7 +41,7 @@ const LOST: &str = "pod/";
 /// Who manages a Job that does not say.
 const MANAGER: &str = "kubernetes.io/job-controller";
 
-pub(crate) use conditions::is_over;
+pub(crate) use conditions::{has_completed, is_over};
 
 pub(crate) fn start(rig: Rig) {
     let jobs = rig.informers.of::<Job>();

@@ -31,6 +31,7 @@ mod changed;
 mod claims;
 mod cluster_role_aggregation;
 mod cron_job;
+mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoint_slice;

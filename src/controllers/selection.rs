@@ -44,6 +44,7 @@ pub const ALL: &[Entry] = &[
         "replication-controller",
         crate::replica_set::start_replication,
     ),
+    entry("daemonset-controller", "daemonset", "daemon-set-controller", crate::daemon_set::start),
     entry("statefulset-controller", "statefulset", "statefulset-controller", crate::stateful_set::start),
     entry("cronjob-controller", "cronjob", "cronjob-controller", crate::cron_job::start),
     entry("job-controller", "job", "job-controller", crate::job::start),

@@ -1,10 +1,10 @@
 //! Which nodes a pod may go to. Each row is one reason to refuse; the first row that refuses a node gives its reasons.
 
+use client::placement::{affinity, taints};
 use k8s_openapi::api::core::v1::{Pod, Taint};
 
 use crate::cluster::{NodeState, is_ready};
 use crate::resources::Requests;
-use crate::{affinity, taints};
 
 /// Why a node is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

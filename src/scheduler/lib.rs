@@ -26,7 +26,6 @@ use client::events::Recorder;
 use client::informers::Informers;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-mod affinity;
 mod bind;
 mod cluster;
 mod decide;
@@ -36,7 +35,6 @@ mod queue;
 mod resources;
 mod run;
 mod scores;
-mod taints;
 #[cfg(test)]
 mod tests;
 

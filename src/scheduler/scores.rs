@@ -1,10 +1,10 @@
 //! How good the nodes that a pod may go to are, compared with each other. Each row gives 0 to 100, times its weight.
 
+use client::placement::{affinity, taints};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::cluster::{NodeState, owner};
 use crate::filters::Wanted;
-use crate::{affinity, taints};
 
 /// What a row thinks of each node, before it is brought to 0..=100.
 type Score = fn(&Wanted<'_>, &[&NodeState]) -> Vec<i64>;

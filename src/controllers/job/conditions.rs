@@ -23,6 +23,11 @@ pub(crate) fn is_over(job: &Job) -> bool {
     Conditions::of(job).has_ended()
 }
 
+/// Whether the Job has completed.
+pub(crate) fn has_completed(job: &Job) -> bool {
+    Conditions::of(job).has_completed()
+}
+
 /// The conditions in the making.
 pub(super) struct Conditions(pub Vec<JobCondition>);
 

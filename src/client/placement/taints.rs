@@ -3,10 +3,10 @@
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
 
 /// The taint that a cordoned node stands for.
-pub(crate) const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
+pub const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// Whether the pod tolerates a taint.
-pub(crate) fn tolerates(pod: &Pod, taint: &Taint) -> bool {
+pub fn tolerates(pod: &Pod, taint: &Taint) -> bool {
     let tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
     tolerations.into_iter().any(|toleration| covers(toleration, taint))
 }

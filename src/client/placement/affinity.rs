@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, Pod};
 
 /// Whether the node is one that the pod's `nodeSelector` and required node affinity allow.
-pub(crate) fn allows(pod: &Pod, node: &Node) -> bool {
+pub fn allows(pod: &Pod, node: &Node) -> bool {
     let Some(spec) = &pod.spec else { return true };
     let labels = node.metadata.labels.as_ref();
     let has = |label: &String, value: &String| labels.and_then(|labels| labels.get(label)) == Some(value);
@@ -17,7 +17,7 @@ pub(crate) fn allows(pod: &Pod, node: &Node) -> bool {
 }
 
 /// The weights of the preferences that the node meets.
-pub(crate) fn preference(pod: &Pod, node: &Node) -> i64 {
+pub fn preference(pod: &Pod, node: &Node) -> i64 {
     let preferred = of(pod).and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
     preferred
         .into_iter()

@@ -1,0 +1,115 @@
+//! Carrying out a plan, and telling how things stand.
+
+use std::sync::Arc;
+
+use client::informers::Key;
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use super::plan::Plan;
+use super::{StatefulSets, identity, status, volumes};
+use crate::history::History;
+use crate::owners::{is_deleting, name};
+
+impl StatefulSets {
+    pub(super) async fn act(
+        &self,
+        key: &Key,
+        set: &StatefulSet,
+        history: &History,
+        plan: &Plan,
+    ) -> Result<(), kube::Error> {
+        self.keep_claims(key, set, plan).await?;
+        for (ordinal, current) in &plan.create {
+            let revision = if *current { self.current(set, history) } else { &history.update };
+            if !self.make_claims(key, set, *ordinal).await? {
+                continue;
+            }
+            let pod = identity::new_pod(set, revision, *ordinal);
+            self.control.create(key, set, &pod).await?;
+        }
+        self.control.delete_all(key, set, &plan.delete).await.map_or(Ok(()), Err)
+    }
+
+    fn current<'a>(&self, set: &StatefulSet, history: &'a History) -> &'a ControllerRevision {
+        let current = status::current_revision(set, history);
+        history.all.iter().find(|revision| name(&revision.metadata) == current).map_or(&history.update, Arc::as_ref)
+    }
+
+    /// Makes the claims that a pod needs; whether all are there. One that is being deleted has to go first.
+    async fn make_claims(&self, key: &Key, set: &StatefulSet, ordinal: i32) -> Result<bool, kube::Error> {
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), &key.namespace);
+        let mut all = true;
+        for claim in volumes::of(set, ordinal) {
+            match self.volumes.get(&key.namespace, name(&claim.metadata)) {
+                Some(found) => all &= !is_deleting(&found.metadata),
+                None => match api.create(&PostParams::default(), &claim).await {
+                    Ok(made) => {
+                        let message = format!(
+                            "create Claim {} Pod {}-{ordinal} in StatefulSet {} success",
+                            name(&made.metadata),
+                            key.name,
+                            key.name
+                        );
+                        self.control.events.normal(set, "SuccessfulCreate", message);
+                    }
+                    Err(error) if client::is_taken(&error) => {}
+                    Err(error) => {
+                        self.control.events.warning(set, "FailedCreate", client::explain(&error));
+                        return Err(error);
+                    }
+                },
+            }
+        }
+        Ok(all)
+    }
+
+    /// Says of each claim who it goes with.
+    async fn keep_claims(&self, key: &Key, set: &StatefulSet, plan: &Plan) -> Result<(), kube::Error> {
+        let api = Api::<PersistentVolumeClaim>::namespaced(self.client.clone(), &key.namespace);
+        let spec = set.spec.clone().unwrap_or_default();
+        let first = spec.ordinals.and_then(|ordinals| ordinals.start).unwrap_or(0);
+        let wanted = first..first.saturating_add(spec.replicas.unwrap_or(1));
+        for (ordinal, condemned) in wanted.map(|at| (at, false)).chain(plan.condemned.iter().map(|at| (*at, true))) {
+            let pod = self.pods.get(&key.namespace, &format!("{}-{ordinal}", key.name));
+            for claim in volumes::of(set, ordinal) {
+                let Some(found) = self.volumes.get(&key.namespace, name(&claim.metadata)) else { continue };
+                let Some(owners) = volumes::owners(set, &found, pod.as_deref(), condemned) else { continue };
+                let patch = json!({ "metadata": {
+                    "uid": found.metadata.uid, "resourceVersion": found.metadata.resource_version, "ownerReferences": owners,
+                } });
+                match api.patch(name(&found.metadata), &PatchParams::default(), &Patch::Merge(patch)).await {
+                    Err(error) if client::is_not_found(&error) => {}
+                    other => drop(other?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the status, when it is another than the one that is there.
+    pub(super) async fn publish(
+        &self,
+        key: &Key,
+        set: &StatefulSet,
+        owned: &[Arc<Pod>],
+        history: &History,
+        current: &str,
+    ) -> Result<(), kube::Error> {
+        let status = status::status(set, owned, history, current, Timestamp::now());
+        if set.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let api = Api::<StatefulSet>::namespaced(self.client.clone(), &key.namespace);
+        let wanted = StatefulSet { status: Some(status), ..set.clone() };
+        match api.replace_status(&key.name, &PostParams::default(), &wanted).await {
+            Ok(written) => self.own.wrote(key, &written.metadata, &self.sets),
+            Err(error) if client::is_not_found(&error) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

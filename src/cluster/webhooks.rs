@@ -159,29 +159,4 @@ fn read(code: u16, body: &[u8]) -> Result<Value, WebhookError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn places_are_written_as_kubernetes_writes_them() {
-        let url = |config: Value| {
-            Place::of(&config, Duration::from_secs(10)).map_or_else(|error| error.to_string(), |place| place.url)
-        };
-        for (config, wanted) in [
-            (json!({ "url": "https://a.example/x" }), "https://a.example/x?timeout=10s"),
-            (json!({ "url": "https://a.example:8443/x?y=1" }), "https://a.example:8443/x?y=1&timeout=10s"),
-            (json!({ "service": { "namespace": "n", "name": "s" } }), "https://s.n.svc:443/?timeout=10s"),
-            (
-                json!({ "service": { "namespace": "n", "name": "s", "path": "/v", "port": 9 } }),
-                "https://s.n.svc:9/v?timeout=10s",
-            ),
-            (json!({ "url": "http://a/x" }), "could not get REST client: the URL \"http://a/x\" is no https URL"),
-        ] {
-            assert_eq!(url(config), wanted);
-        }
-        assert_eq!(go_duration(Duration::from_secs(90)), "1m30s");
-        assert_eq!(go_duration(Duration::from_millis(1500)), "1.5s");
-    }
-}
+mod tests;

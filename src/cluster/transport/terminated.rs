@@ -80,7 +80,8 @@ impl Terminated {
                 Ok(Err(error)) => return tracing::debug!(service = key, %error, "a TLS handshake failed"),
                 Err(_) => return tracing::debug!(service = key, "a TLS handshake took too long"),
             };
-            let service = service_fn(|request| answer(&network, &key, number, request));
+            let place = key.clone();
+            let service = service_fn(move |request| answer(network.clone(), place.clone(), number, request));
             let served = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
             if let Err(error) = served {
                 tracing::debug!(service = key, %error, "a TLS connection ended");
@@ -140,13 +141,13 @@ fn server_config(secret: &Value) -> Result<ServerConfig, String> {
 }
 
 async fn answer(
-    network: &PodNetwork,
-    key: &str,
+    network: PodNetwork,
+    key: String,
     port: u16,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let request = request.map(|body| Body::new(body.map_err(|error| BodyError::Other(error.to_string()))));
-    let called = network.call_service(key, &PortRef::Number(port), with_host(request), Connection::default()).await;
+    let called = network.call_service(&key, &PortRef::Number(port), with_host(request), Connection::default()).await;
     Ok(called.unwrap_or_else(|error| {
         let mut response = Response::new(network::body::full(format!("{error}\n")));
         *response.status_mut() = if error.status().is_success() { StatusCode::BAD_GATEWAY } else { error.status() };

@@ -78,7 +78,7 @@ async fn create(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Re
     };
     // What is made begins without a status: that is written by those who know.
     let Some(status) = wanted.get("status").filter(|_| kind.status) else { return Ok(()) };
-    let mut told = made.value().as_ref().clone();
+    let mut told = made.value();
     told["status"] = status.clone();
     let (space, name) = (namespace(wanted), meta::name(wanted));
     objects.update(&kind, space, name, Sub::Status, told, options).await.map(drop)

@@ -16,7 +16,7 @@ use objects::Sub;
 use crate::path::Resource;
 use crate::reply::Reply;
 use crate::server::Call;
-use crate::{aggregation, metrics_api, reviews, subresources};
+use crate::{aggregation, component_statuses, metrics_api, reviews, subresources};
 
 pub(crate) use options::{delete_options, list_options, write_options};
 pub(crate) use show::{include, shown};
@@ -73,6 +73,16 @@ pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
         return reviews::answer(call, review).await;
     }
     let target = Target::find(&call, &resource)?;
+    let deprecated = api::kinds::deprecated::warning(&target.kind);
+    let reply = about(call, target, &resource).await?;
+    Ok(reply.with_warnings(deprecated.map(str::to_owned).into_iter().collect()))
+}
+
+/// Answers a request about a kind of the table.
+async fn about(call: Call, target: Target, resource: &Resource) -> Result<Reply, Status> {
+    if component_statuses::is_about(&target) && resource.subresource.is_none() {
+        return component_statuses::answer(&call, &target);
+    }
     if target.kind.plural == "bindings" && target.kind.group.is_empty() && call.asked.verb == "create" {
         let namespace = target.namespace.unwrap_or_default();
         return subresources::bindings(call, namespace).await;

@@ -30,6 +30,7 @@ use serde_json::Value;
 
 use crate::schema::Definition;
 
+pub(crate) use check::bare as as_go;
 pub use fields::FieldSet;
 pub use managers::{Entry, Managers};
 pub use operation::{Applied, Refused, applied, same_but_times, updated};

@@ -27,7 +27,7 @@ const ORDER: &str = "$setElementOrder/";
 /// `application/strategic-merge-patch+json`. The object is untouched when the patch is refused (400).
 pub fn strategic(object: &mut Value, patch: &Value, definition: &Definition) -> Result<(), Status> {
     let Value::Object(patch) = patch else {
-        return Err(Status::bad_request("invalid JSON document: a strategic merge patch is an object"));
+        return Err(Status::bad_request("invalid JSON document"));
     };
     let mut changed = object.clone();
     strategic::merge_map(&mut changed, patch, place::Place::Fields(definition))?;

@@ -357,7 +357,7 @@ fn is_long_running(asked: &Asked) -> bool {
     asked.verb == "watch" || matches!(resource.subresource(), "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 
-fn access_request(user: &UserInfo, asked: &Asked, query: &Query) -> AccessRequest {
+pub(crate) fn access_request(user: &UserInfo, asked: &Asked, query: &Query) -> AccessRequest {
     let mut access = AccessRequest { user: user.clone(), verb: asked.verb.to_owned(), ..AccessRequest::default() };
     let Some(resource) = &asked.resource else {
         access.path.clone_from(&asked.path);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Kind, UserInfo};
+use api::{Kind, Status, UserInfo};
 use api::selector::{FieldSelector, LabelSelector};
 use api::strict::FieldValidation;
 use parking_lot::Mutex;
@@ -132,6 +132,8 @@ pub struct WriteOptions {
     pub requested: Option<Arc<Kind>>,
     /// The options as they were sent (`CreateOptions`, …); made of the others when null.
     pub sent: Value,
+    /// What an update or an apply is told that would have to make the object, of a user who may not.
+    pub no_create: Option<Status>,
     /// Whether everybody who has a say has been asked already ([`crate::Objects::admit_virtual`]).
     pub admitted: bool,
 }

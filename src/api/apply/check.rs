@@ -134,7 +134,8 @@ fn shown(value: &Value) -> String {
     format!("&{{{}}}", bare(value))
 }
 
-fn bare(value: &Value) -> String {
+/// A value as Go prints it.
+pub(crate) fn bare(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".to_owned(),
         Value::String(text) => text.clone(),

@@ -8,6 +8,11 @@ use crate::status::Status;
 
 type Fields = Map<String, Value>;
 
+/// Kubernetes answers these without a reason.
+fn unhandled(message: String) -> Status {
+    Status::new(500, "", message)
+}
+
 /// Merges `patch` into the map `object` (which becomes one if it is none).
 pub(super) fn merge_map(object: &mut Value, patch: &Fields, place: Place<'_>) -> Result<(), Status> {
     match directive(patch)? {
@@ -46,14 +51,14 @@ fn directive(patch: &Fields) -> Result<Option<&str>, Status> {
     match patch.get(PATCH) {
         None => Ok(None),
         Some(Value::String(word)) if matches!(word.as_str(), "replace" | "delete" | "merge") => Ok(Some(word)),
-        Some(other) => Err(Status::bad_request(format!("unknown patch type: {other}"))),
+        Some(other) => Err(unhandled(format!("unknown patch type: {}", crate::apply::as_go(other)))),
     }
 }
 
 /// `$retainKeys`: what it does not name goes.
 fn retain(fields: &mut Fields, patch: &Fields) -> Result<(), Status> {
     let Some(kept) = patch.get(RETAIN) else { return Ok(()) };
-    let bad = || Status::bad_request("invalid patch format of retainKeys: it must be a list of the patch's keys");
+    let bad = || Status::bad_request("invalid patch format of retainKeys");
     let kept: Vec<&str> =
         kept.as_array().ok_or_else(bad)?.iter().map(|name| name.as_str().ok_or_else(bad)).collect::<Result<_, _>>()?;
     let stray = patch
@@ -68,7 +73,7 @@ fn retain(fields: &mut Fields, patch: &Fields) -> Result<(), Status> {
 
 fn delete_from(fields: &mut Fields, list: &str, gone: &Value) -> Result<(), Status> {
     let gone = gone.as_array().ok_or_else(|| {
-        Status::bad_request("invalid patch format of primitive list: $deleteFromPrimitiveList holds a list")
+        Status::bad_request("invalid patch format of primitive list")
     })?;
     if let Some(Value::Array(items)) = fields.get_mut(list) {
         items.retain(|item| !gone.contains(item));
@@ -103,7 +108,7 @@ fn order_of<'a>(patch: &'a Fields, name: &str) -> Result<Option<&'a [Value]>, St
     match patch.get(&format!("{ORDER}{name}")) {
         None => Ok(None),
         Some(Value::Array(order)) => Ok(Some(order)),
-        Some(_) => Err(Status::bad_request("invalid patch format of setElementOrder list: it must be a list")),
+        Some(_) => Err(Status::bad_request("invalid patch format of setElementOrder list")),
     }
 }
 
@@ -141,10 +146,11 @@ fn merge_list(list: &mut Vec<Value>, entries: &[Value], spot: Spot<'_>) -> Resul
     }
     for entry in entries {
         let Value::Object(fields) = entry else {
-            return Err(Status::bad_request("invalid patch: a list of objects is patched with objects"));
+            return Err(Status::bad_request("strategic merge patch format is not supported"));
         };
         let Some(known) = fields.get(spot.key).filter(|_| !spot.key.is_empty()) else {
-            return Err(Status::bad_request(format!("map: {entry} does not contain declared merge key: {}", spot.key)));
+            let entry = crate::apply::as_go(entry);
+            return Err(unhandled(format!("map: {entry} does not contain declared merge key: {}", spot.key)));
         };
         if directive(fields)? == Some("delete") {
             list.retain(|item| item.get(spot.key) != Some(known));

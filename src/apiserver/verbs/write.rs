@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::body::{self, Decoded};
 use super::{Target, options, shown};
 use crate::accept::Agreed;
+use crate::authorization::refusal;
 use crate::reply::Reply;
-use crate::server::Call;
+use crate::server::{Call, access_request};
 
 pub(crate) async fn create(mut call: Call, target: Target) -> Result<Reply, Status> {
     let agreed = call.agreed()?;
@@ -22,7 +23,10 @@ pub(crate) async fn create(mut call: Call, target: Target) -> Result<Reply, Stat
 
 pub(crate) async fn update(mut call: Call, target: Target, sub: Sub) -> Result<Reply, Status> {
     let agreed = call.agreed()?;
-    let options = options::write_options(&call, "UpdateOptions", false)?;
+    let mut options = options::write_options(&call, "UpdateOptions", false)?;
+    if sub == Sub::None && api::kinds::overwriting::creates_on_update(&target.kind) {
+        options.no_create = creation_refused(&call).await;
+    }
     let Decoded { value, warnings } = body::object(&mut call, &target.kind).await?;
     check_names(&value, target.name(), target.namespace())?;
     let name = target.name().to_owned();
@@ -33,12 +37,23 @@ pub(crate) async fn update(mut call: Call, target: Target, sub: Sub) -> Result<R
 pub(crate) async fn patch(mut call: Call, target: Target, sub: Sub) -> Result<Reply, Status> {
     let agreed = call.agreed()?;
     let form = body::patch_form(call.content_type(), target.kind.strategic)?;
-    let options = options::write_options(&call, "PatchOptions", form == body::PatchForm::Apply)?;
+    let mut options = options::write_options(&call, "PatchOptions", form == body::PatchForm::Apply)?;
+    if sub == Sub::None && form == body::PatchForm::Apply {
+        options.no_create = creation_refused(&call).await;
+    }
     let Decoded { value, warnings } = body::patch(&mut call, form).await?;
     let patch = form.with(value);
     let name = target.name().to_owned();
     let written = call.server.objects.patch(&target.kind, target.namespace(), &name, sub, patch, &options).await?;
     Ok(answer(&call, &target, &written, agreed)?.with_warnings(warnings).with_warnings(options.warnings.take()))
+}
+
+/// What somebody is told who may update or patch but not create, should the object not be there.
+async fn creation_refused(call: &Call) -> Option<Status> {
+    let mut access = access_request(&call.user, &call.asked, &call.query);
+    "create".clone_into(&mut access.verb);
+    let decision = call.server.authorizer.authorize(&access).await;
+    (!decision.is_allowed()).then(|| refusal(&access, &decision))
 }
 
 fn answer(call: &Call, target: &Target, written: &Written, agreed: Agreed) -> Result<Reply, Status> {

@@ -55,6 +55,9 @@ impl Objects {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let Target { kind, namespace, name } = target;
+        if let Some(refused) = &options.no_create {
+            return Err(refused.clone());
+        }
         let uid = meta::uid(wish);
         if !uid.is_empty() {
             let why =

@@ -60,6 +60,9 @@ impl Objects {
         options: &WriteOptions,
     ) -> Result<Written, Status> {
         let Target { kind, namespace, name } = target;
+        if let Some(refused) = &options.no_create {
+            return Err(refused.clone());
+        }
         if !meta::uid(object).is_empty() {
             return Err(refusal::precondition(kind, name, "UID", meta::uid(object), ""));
         }

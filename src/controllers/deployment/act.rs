@@ -3,6 +3,7 @@
 use client::controller::RunError;
 use client::informers::Key;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
 use serde_json::json;
@@ -27,12 +28,13 @@ impl Deployments {
                 sets.delete(name(&set.metadata), &DeleteParams::background().preconditions(preconditions)).await;
             deleted.map(drop).or_else(ignore_missing)?;
         }
-        let version = match &plan.revision {
+        // A status is written with the whole metadata: as it was annotated a moment ago, not as the cache has it.
+        let metadata = match &plan.revision {
             Some(revision) => self.set_revision(deployment, revision).await?,
-            None => deployment.metadata.resource_version.clone(),
+            None => deployment.metadata.clone(),
         };
         match &plan.status {
-            Some(status) => Ok(self.publish(deployment, version, status.clone()).await?),
+            Some(status) => Ok(self.publish(deployment, metadata, status.clone()).await?),
             None => Ok(()),
         }
     }
@@ -135,8 +137,8 @@ impl Deployments {
         }
     }
 
-    /// Returns the Deployment's version after the write.
-    async fn set_revision(&self, deployment: &Deployment, revision: &str) -> Result<Option<String>, kube::Error> {
+    /// Returns the Deployment's metadata after the write.
+    async fn set_revision(&self, deployment: &Deployment, revision: &str) -> Result<ObjectMeta, kube::Error> {
         let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
         let patch = json!({"metadata": {
             "uid": deployment.metadata.uid,
@@ -145,18 +147,17 @@ impl Deployments {
         }});
         let written = api.patch(name(&deployment.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
         self.own.wrote(&Key::of(deployment), &written.metadata, &self.deployments);
-        Ok(written.metadata.resource_version)
+        Ok(written.metadata)
     }
 
     async fn publish(
         &self,
         deployment: &Deployment,
-        version: Option<String>,
+        metadata: ObjectMeta,
         status: DeploymentStatus,
     ) -> Result<(), kube::Error> {
         let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
-        let mut wanted = Deployment { status: Some(status), ..deployment.clone() };
-        wanted.metadata.resource_version = version;
+        let wanted = Deployment { metadata, status: Some(status), ..deployment.clone() };
         match api.replace_status(name(&deployment.metadata), &PostParams::default(), &wanted).await {
             Ok(written) => self.own.wrote(&Key::of(deployment), &written.metadata, &self.deployments),
             Err(error) if client::is_not_found(&error) => {}

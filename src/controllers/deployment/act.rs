@@ -76,7 +76,7 @@ impl Deployments {
         }
         let mut status = deployment.status.clone().unwrap_or_default();
         status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
-        self.publish(deployment, deployment.metadata.resource_version.clone(), status).await?;
+        self.publish(deployment, deployment.metadata.clone(), status).await?;
         Err(again("the new replica set's name was taken"))
     }
 
@@ -102,7 +102,7 @@ impl Deployments {
         {
             return Ok(());
         }
-        Ok(self.publish(deployment, deployment.metadata.resource_version.clone(), status).await?)
+        Ok(self.publish(deployment, deployment.metadata.clone(), status).await?)
     }
 
     async fn change(&self, sets: &Api<ReplicaSet>, deployment: &Deployment, change: &Change) -> Result<(), RunError> {

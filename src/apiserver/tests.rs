@@ -3,6 +3,7 @@
 mod access;
 mod aggregation;
 mod built_in;
+mod custom;
 mod harness;
 mod negotiation;
 mod nonsense;

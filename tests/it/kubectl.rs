@@ -16,7 +16,7 @@ use crate::support::{root, serves, service_of, tool, with_samples};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// kubectl with the administrator's kubeconfig and a home of its own.
-struct Kubectl {
+pub struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
     home: TempDir,
@@ -24,7 +24,7 @@ struct Kubectl {
 }
 
 impl Kubectl {
-    fn of(cluster: &TestCluster) -> Option<Self> {
+    pub fn of(cluster: &TestCluster) -> Option<Self> {
         let kubeconfig = cluster.cluster().kubeconfig().unwrap().to_owned();
         Some(Self {
             program: tool("kubectl")?,
@@ -35,21 +35,21 @@ impl Kubectl {
     }
 
     /// A line as a shell would take it apart, with quotes.
-    fn command(&self, line: &str) -> Command {
+    pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.args(words(line)).current_dir(root()).kill_on_drop(true).stdin(Stdio::null());
         command.env("KUBECONFIG", &self.kubeconfig).env("HOME", self.home.path()).env("USERPROFILE", self.home.path());
         command
     }
 
-    async fn run(&self, line: &str) -> Output {
+    pub async fn run(&self, line: &str) -> Output {
         eprintln!("{:>7.3?} kubectl {line}", self.started.elapsed());
         let output = tokio::time::timeout(2 * PATIENCE, self.command(line).output()).await;
         output.unwrap_or_else(|_| panic!("kubectl {line} does not end")).unwrap()
     }
 
     /// What a line that succeeds prints.
-    async fn told(&self, line: &str) -> String {
+    pub async fn told(&self, line: &str) -> String {
         let output = self.run(line).await;
         let (out, error) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "kubectl {line}\n{out}{error}");
@@ -57,14 +57,14 @@ impl Kubectl {
     }
 
     /// What a line that fails complains about.
-    async fn refused(&self, line: &str) -> String {
+    pub async fn refused(&self, line: &str) -> String {
         let output = self.run(line).await;
         assert!(!output.status.success(), "kubectl {line}\n{}", text(&output.stdout));
         text(&output.stderr)
     }
 
     /// Runs each line and looks for each of its words in what it prints.
-    async fn table(&self, rows: &[(&str, &[&str])]) {
+    pub async fn table(&self, rows: &[(&str, &[&str])]) {
         for (line, wanted) in rows {
             let found = self.told(line).await;
             for wanted in *wanted {
@@ -74,7 +74,7 @@ impl Kubectl {
     }
 
     /// Repeats a line until it prints what is wanted.
-    async fn until(&self, line: &str, wanted: &str) {
+    pub async fn until(&self, line: &str, wanted: &str) {
         eventually(&format!("kubectl {line} prints {wanted:?}"), async || {
             text(&self.run(line).await.stdout).contains(wanted).then_some(())
         })
@@ -82,21 +82,21 @@ impl Kubectl {
     }
 
     /// A line that goes on.
-    fn start(&self, line: &str) -> Running {
+    pub fn start(&self, line: &str) -> Running {
         let mut child = self.command(line).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Running { child, lines, line: line.to_owned() }
     }
 
     /// Writes a file that lines can name.
-    fn file(&self, name: &str, content: &str) -> String {
+    pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.home.path().join(name);
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     }
 }
 
-struct Running {
+pub struct Running {
     child: Child,
     lines: tokio::io::Lines<BufReader<ChildStdout>>,
     line: String,
@@ -104,7 +104,7 @@ struct Running {
 
 impl Running {
     /// The next line that holds `wanted`.
-    async fn until(&mut self, wanted: &str) -> String {
+    pub async fn until(&mut self, wanted: &str) -> String {
         let found = async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 if line.contains(wanted) {
@@ -117,7 +117,7 @@ impl Running {
         found.unwrap_or_else(|| panic!("kubectl {}: no line with {wanted:?}", self.line))
     }
 
-    async fn end(mut self) {
+    pub async fn end(mut self) {
         self.child.kill().await.unwrap();
     }
 }

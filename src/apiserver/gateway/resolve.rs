@@ -70,11 +70,12 @@ fn port(service: &Value, target: &ServiceTarget) -> Result<(u16, String), Status
     if let Some(port) = found {
         return Ok((number(port).unwrap_or_default(), name(port)));
     }
-    let port = match &target.port {
-        TargetPort::Number(number) => number.to_string(),
-        TargetPort::Name(name) => format!("{name:?}"),
-    };
-    Err(Status::unavailable(format!("no service port {port} found for service {:?}", target.name)))
+    let name = &target.name;
+    Err(Status::unavailable(match &target.port {
+        TargetPort::Number(number) => format!("no service port {number} found for service {name:?}"),
+        TargetPort::Name(port) if port.is_empty() => format!("no endpoints available for service {name:?}"),
+        TargetPort::Name(port) => format!("no endpoints available for service \"{name}:{port}\""),
+    }))
 }
 
 /// The addresses of a list of ports and addresses, with whether each is ready.
@@ -149,7 +150,7 @@ mod tests {
             (TargetPort::Number(80), "80 web"),
             (TargetPort::Name("web".into()), "80 web"),
             (TargetPort::Number(81), "no service port 81 found for service \"s\""),
-            (TargetPort::Name("x".into()), "no service port \"x\" found for service \"s\""),
+            (TargetPort::Name("x".into()), "no endpoints available for service \"s:x\""),
         ] {
             let found = port(&service, &target(asked)).map(|(number, name)| format!("{number} {name}"));
             assert_eq!(found.unwrap_or_else(|status| status.message), wanted);

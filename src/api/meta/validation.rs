@@ -34,7 +34,7 @@ pub fn validate(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<FieldEr
     errors.extend(validate_labels(metadata(object).get("labels"), "metadata.labels"));
     errors.extend(validate_annotations(metadata(object).get("annotations"), "metadata.annotations"));
     owners(object, &mut errors);
-    finalizer_names(object, &mut errors);
+    finalizer_names(kind, object, &mut errors);
     errors
 }
 
@@ -147,14 +147,16 @@ fn owners(object: &Value, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizer_names(object: &Value, errors: &mut Vec<FieldError>) {
+fn finalizer_names(kind: &Kind, object: &Value, errors: &mut Vec<FieldError>) {
     let path = "metadata.finalizers";
     let all: Vec<&str> = finalizers(object).collect();
     for finalizer in &all {
         let wrong = qualified_name_errors(finalizer);
         errors.extend(wrong.iter().map(|message| FieldError::invalid(path, &json!(finalizer), message)));
         let standard = [FOREGROUND, ORPHAN, "kubernetes"].contains(finalizer);
-        if !standard && !finalizer.contains('/') && wrong.is_empty() {
+        // Definitions and what they make are not asked for a domain.
+        let free = kind.custom.is_some() || kind.group == "apiextensions.k8s.io";
+        if !free && !standard && !finalizer.contains('/') && wrong.is_empty() {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             errors.push(FieldError::invalid(path, &json!(finalizer), detail));
         }

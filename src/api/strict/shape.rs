@@ -52,7 +52,8 @@ impl<'a> Walk<'a> {
                 self.value(value, &field.schema)?;
                 self.fields.pop();
                 self.path.pop();
-                if is_unset(value, field) {
+                let top = self.fields.is_empty() && !self.custom;
+                if is_unset(value, field, top) {
                     fields.remove(&name);
                 }
             }
@@ -213,7 +214,8 @@ impl<'a> Walk<'a> {
 }
 
 /// Whether Kubernetes would not write the field: nulls, and what `omitempty` leaves out.
-fn is_unset(value: &Value, field: &Field) -> bool {
+/// `top`: it is a field of the whole object.
+fn is_unset(value: &Value, field: &Field, top: bool) -> bool {
     if value.is_null() {
         return !field.nullable;
     }
@@ -221,7 +223,7 @@ fn is_unset(value: &Value, field: &Field) -> bool {
     if field.name == "managedFields" {
         return false;
     }
-    if field.name == "status" && value.as_object().is_some_and(Map::is_empty) {
+    if top && field.name == "status" && value.as_object().is_some_and(Map::is_empty) {
         return true;
     }
     if field.pointer || !field.omit_empty {

@@ -32,7 +32,7 @@ const fn operation(method: &'static str, action: &'static str, word: &'static st
 const COLLECTION: [Operation; 3] = [
     operation("get", "list", "list", "list"),
     operation("post", "post", "create", "create"),
-    operation("delete", "deletecollection", "deletecollection", "deletecollection"),
+    operation("delete", "deletecollection", "delete", "deletecollection"),
 ];
 
 const ITEM: [Operation; 4] = [
@@ -102,7 +102,8 @@ fn item(
     body.insert("parameters".to_owned(), Value::Array(path));
     for operation in operations.iter().filter(|operation| verbs.iter().any(|verb| verb == operation.verb)) {
         let scope = if kind.namespaced() && suffix != "ForAllNamespaces" { "Namespaced" } else { "" };
-        let id = format!("{}{}{scope}{}{suffix}", operation.word, group_word(kind), kind.kind);
+        let collection = if operation.action == "deletecollection" { "Collection" } else { "" };
+        let id = format!("{}{}{collection}{scope}{}{suffix}", operation.word, group_word(kind), kind.kind);
         let mut made = json!({
             "operationId": id,
             "tags": [tag(kind)],

@@ -7,12 +7,14 @@ use serde_json::{Map, Value, json};
 use super::Dialect;
 use super::descriptions::{Descriptions, Sentences};
 use crate::kind::Kind;
-use crate::schema::{self, Definition, Field, ListKind, Schema};
+use crate::schema::{self, Alternative, Definition, Field, ListKind, Schema};
 
 const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
 const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
 const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+const SCHEMA_OR: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOr";
 const FIELD_SET: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
 
 /// The name of a kind's definition: the asset's, or one made from the group for custom resources.
@@ -42,7 +44,7 @@ pub(super) fn closure(names: BTreeSet<String>, rows: &[&Kind], dialect: Dialect)
                 open.append(&mut found.names);
                 schema
             }
-            None => special(&name, dialect).unwrap_or_else(|| custom(&name, rows, dialect, &mut open)),
+            None => special(&name, dialect, &sentences).unwrap_or_else(|| custom(&name, rows, dialect, &mut open)),
         };
         out.insert(name, schema);
     }
@@ -75,7 +77,15 @@ fn custom(name: &str, rows: &[&Kind], dialect: Dialect, open: &mut Vec<String>) 
 }
 
 /// Definitions that are one value.
-fn special(name: &str, dialect: Dialect) -> Option<Value> {
+fn special(name: &str, dialect: Dialect, sentences: &Sentences<'_>) -> Option<Value> {
+    let mut body = shape(name, dialect)?;
+    if let Some(sentence) = sentences.of(name) {
+        body["description"] = json!(sentence);
+    }
+    Some(body)
+}
+
+fn shape(name: &str, dialect: Dialect) -> Option<Value> {
     let either = |a: &str, b: &str| match dialect {
         Dialect::V2 => json!({ "type": "string" }),
         Dialect::V3 => json!({ "oneOf": [{ "type": a }, { "type": b }] }),
@@ -89,6 +99,8 @@ fn special(name: &str, dialect: Dialect) -> Option<Value> {
         }
         TIME | MICRO_TIME => json!({ "type": "string", "format": "date-time" }),
         FIELD_SET => json!({ "type": "object" }),
+        JSON => json!({}),
+        _ if name.starts_with(SCHEMA_OR) => json!({}),
         _ => return None,
     })
 }
@@ -176,7 +188,16 @@ impl Refs<'_> {
             Schema::Time => self.refer(TIME),
             Schema::MicroTime => self.refer(MICRO_TIME),
             Schema::FieldSet => self.refer(FIELD_SET),
-            Schema::Any | Schema::SchemaOr(_) => json!({}),
+            // Not an empty schema: `kubectl explain` takes that for none.
+            Schema::Any => self.refer(JSON),
+            Schema::SchemaOr(alternative) => {
+                let other = match alternative {
+                    Alternative::List => "Array",
+                    Alternative::Bool => "Bool",
+                    Alternative::Strings => "StringArray",
+                };
+                self.refer(&format!("{SCHEMA_OR}{other}"))
+            }
             Schema::Open => json!({ "type": "object" }),
             Schema::Ref(_) => match schema.definition() {
                 Some(definition) => self.refer(&definition.name),

@@ -212,10 +212,6 @@ impl Matcher {
         })
     }
 
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-
     fn by_rules(&self, rules: &[Rule], asked: &Asked<'_>) -> Option<Matched> {
         if rules.iter().any(|rule| rule.takes(asked, asked.review.requested)) {
             return Some(Matched::Requested);

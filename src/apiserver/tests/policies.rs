@@ -64,6 +64,7 @@ async fn a_policy_refuses_with_its_message_and_reason() {
                 "reason": "Forbidden",
             },
             { "expression": "object.spec.replicas != 4", "message": "not four" },
+            { "expression": "authorizer.requestResource.check('delete').allowed() && !authorizer.serviceAccount('default', 'x').path('/metrics').check('get').allowed()" },
             { "expression": "object.spec.replicas != 3" },
             { "expression": "object.spec.replicas != 2 || object.spec.nothing == 1" },
         ],

@@ -159,7 +159,7 @@ pub(super) struct Configured {
     policies: Shelf,
     bindings: Shelf,
     /// What was read, and of which revisions.
-    read: Mutex<(Option<String>, Arc<Vec<Policy>>)>,
+    read: Mutex<((u64, u64), Arc<Vec<Policy>>)>,
 }
 
 impl Configured {
@@ -170,7 +170,7 @@ impl Configured {
 
     /// Those that are bound at this moment, by name.
     pub fn now(&self) -> Arc<Vec<Policy>> {
-        let changed = Some(format!("{} {}", self.policies.last_change(), self.bindings.last_change()));
+        let changed = (self.policies.last_change().0, self.bindings.last_change().0);
         let mut read = self.read.lock();
         if read.0 != changed {
             *read = (changed, Arc::new(self.compile()));

@@ -79,7 +79,7 @@ impl Webhook {
 pub(super) struct Configured {
     shelf: Shelf,
     /// What was read, and of which revision.
-    read: Mutex<(Option<String>, Arc<Vec<Webhook>>)>,
+    read: Mutex<(u64, Arc<Vec<Webhook>>)>,
 }
 
 impl Configured {
@@ -90,7 +90,7 @@ impl Configured {
 
     /// Those of this moment, by the names of their configurations.
     pub fn now(&self) -> Arc<Vec<Webhook>> {
-        let changed = Some(self.shelf.last_change().to_string());
+        let changed = self.shelf.last_change().0;
         let mut read = self.read.lock();
         if read.0 != changed {
             let (configurations, _) = self.shelf.all();

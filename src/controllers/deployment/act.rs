@@ -28,15 +28,16 @@ impl Deployments {
                 sets.delete(name(&set.metadata), &DeleteParams::background().preconditions(preconditions)).await;
             deleted.map(drop).or_else(ignore_missing)?;
         }
-        // A status is written with the whole metadata: as it was annotated a moment ago, not as the cache has it.
-        let metadata = match &plan.revision {
-            Some(revision) => self.set_revision(deployment, revision).await?,
-            None => deployment.metadata.clone(),
-        };
-        match &plan.status {
-            Some(status) => Ok(self.publish(deployment, metadata, status.clone()).await?),
-            None => Ok(()),
+        if plan.revision.is_none() && plan.status.is_none() {
+            return Ok(());
         }
+        // Annotations written with the status do not count for the generation.
+        let mut metadata = deployment.metadata.clone();
+        if let Some(revision) = &plan.revision {
+            metadata.annotations.get_or_insert_default().insert(revisions::REVISION.to_owned(), revision.clone());
+        }
+        let status = plan.status.clone().or_else(|| deployment.status.clone()).unwrap_or_default();
+        Ok(self.publish(deployment, metadata, status).await?)
     }
 
     async fn create(
@@ -135,19 +136,6 @@ impl Deployments {
             let message = format!("Scaled {direction} replica set {} from {from} to {to}", name(&set.metadata));
             self.events.normal(deployment, "ScalingReplicaSet", message);
         }
-    }
-
-    /// Returns the Deployment's metadata after the write.
-    async fn set_revision(&self, deployment: &Deployment, revision: &str) -> Result<ObjectMeta, kube::Error> {
-        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
-        let patch = json!({"metadata": {
-            "uid": deployment.metadata.uid,
-            "resourceVersion": deployment.metadata.resource_version,
-            "annotations": {revisions::REVISION: revision},
-        }});
-        let written = api.patch(name(&deployment.metadata), &PatchParams::default(), &Patch::Merge(patch)).await?;
-        self.own.wrote(&Key::of(deployment), &written.metadata, &self.deployments);
-        Ok(written.metadata)
     }
 
     async fn publish(

@@ -214,7 +214,7 @@ impl Objects {
             Sub::Finalize => {}
         }
         managed_fields::restore(&mut new, managers);
-        if kind.behaviour.counts_generation(sub.name()) {
+        if sub != Sub::Status && kind.behaviour.counts_generation(sub.name()) {
             envelope::bump(kind, &mut new, old);
         }
         let mut errors = meta::validate(kind, &new, Some(old));

@@ -24,3 +24,4 @@ mod streaming;
 mod support;
 mod verbs;
 mod watching;
+mod workload_kinds;

@@ -13,10 +13,13 @@ const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 
-/// A cluster with just the API.
+/// A cluster with just the API, and the account that a controller would make.
 pub async fn api() -> TestCluster {
     let roles = cluster::Roles::parse(&["api".to_owned()]).unwrap();
-    with_samples_and(&[], cluster::Config { roles, ..cluster::Config::default() }).await
+    let cluster = with_samples_and(&[], cluster::Config { roles, ..cluster::Config::default() }).await;
+    let account = json!({ "metadata": { "name": "default" } });
+    post(&cluster, "/api/v1/namespaces/default/serviceaccounts", &account).await;
+    cluster
 }
 
 fn map(name: &str, value: &str) -> Value {

@@ -4,17 +4,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::TestCluster;
 
-use crate::support::{apply_text, raw, with_samples_and};
+use crate::api::api;
+use crate::support::{apply_text, raw};
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
-
-async fn api() -> TestCluster {
-    let roles = cluster::Roles::parse(&["api".to_owned()]).unwrap();
-    with_samples_and(&[], cluster::Config { roles, ..cluster::Config::default() }).await
-}
 
 fn map(name: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } })

@@ -17,6 +17,7 @@ mod limits;
 mod microservices;
 mod pods;
 mod process;
+mod quotas;
 mod roles;
 mod rollout;
 mod routes;

@@ -229,3 +229,46 @@ async fn the_status_tells_of_types_that_do_not_fit() {
     );
     assert!(warnings[1]["warning"].as_str().unwrap().contains("undefined field 'nothing'"), "{warnings:?}");
 }
+
+#[tokio::test]
+async fn connections_and_deletions_are_requests_as_well() {
+    let cluster = cluster().await;
+    let rules = json!({ "resourceRules": [
+        { "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["pods/exec"] },
+        { "apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["pods"] },
+        { "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods/eviction"] },
+    ] });
+    let spec = json!({ "matchConstraints": rules, "validations": [
+        { "expression": "request.operation != 'CONNECT' || object.command.all(word, word != 'rm')", "message": "no rm" },
+        { "expression": "request.operation != 'DELETE' || !('keep' in oldObject.metadata.?labels.orValue({}))", "message": "kept" },
+        { "expression": "request.subResource != 'eviction'", "message": "nobody is evicted" },
+    ] });
+    cluster.validating("gate", &spec, &json!({ "validationActions": ["Deny"] })).await;
+    let mut pod = super::harness::pod("p");
+    pod["metadata"]["labels"] = json!({ "keep": "" });
+    cluster.post("/api/v1/namespaces/default/pods", &pod).await;
+    let path = "/api/v1/namespaces/default/pods/p";
+    let denied = "422 Invalid pods \"p\" is forbidden: ValidatingAdmissionPolicy 'gate' with binding 'gate-binding' denied request:";
+    let gone = cluster.ask("DELETE", path, &[], "").await;
+    assert_eq!(gone.refusal(), format!("{denied} kept"));
+    let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": "p" } });
+    let evicted = cluster.send(&format!("{path}/eviction"), &eviction).await;
+    assert_eq!(evicted.refusal(), format!("{denied} nobody is evicted"));
+}
+
+#[tokio::test]
+async fn who_has_a_policy_read_parameters_must_be_allowed_to_read_them() {
+    let cluster = cluster().await;
+    let spec = json!({
+        "matchConstraints": rules("apps", "deployments"), "validations": [{ "expression": "params == null" }],
+        "paramKind": { "apiVersion": "v1", "kind": "Secret" },
+    });
+    let policy = json!({ "metadata": { "name": "p" }, "spec": spec });
+    let kinds = cluster.server.objects().kinds();
+    let kind = kinds.by_kind("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy").unwrap();
+    let somebody = objects::WriteOptions::by(api::UserInfo::new("somebody", Vec::<String>::new()));
+    let refused = cluster.server.objects().create(kind, None, policy, &somebody).await.unwrap_err();
+    assert_eq!((refused.code, refused.causes[0].field.as_str()), (422, "spec.paramKind"));
+    let wanted = "must have \"get\" permission on all objects of the referenced paramKind (kind=Secret, apiVersion=v1)";
+    assert!(refused.message.contains(wanted), "{refused}");
+}

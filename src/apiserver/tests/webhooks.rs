@@ -253,3 +253,38 @@ async fn webhooks_have_no_say_about_webhooks_and_what_they_cannot_be_is_refused(
     assert_eq!(gone.code, 200, "{}", gone.text());
     assert_eq!(cluster.try_config_map(&json!({ "metadata": { "name": "a" } }), "").await.code, 201);
 }
+
+#[tokio::test]
+async fn a_rule_takes_in_other_versions_of_the_same_objects() {
+    let cluster = cluster().await;
+    let outside = outside(&cluster, |_, request| {
+        let fits = request["object"]["spec"].get("targetCPUUtilizationPercentage").is_some();
+        let path = "/spec/targetCPUUtilizationPercentage";
+        Ok(if fits {
+            patch(json!([{ "op": "replace", "path": path, "value": 70 }]))
+        } else {
+            json!({ "allowed": true })
+        })
+    });
+    let rules = json!([{
+        "apiGroups": ["autoscaling"], "apiVersions": ["v1"], "operations": ["CREATE"],
+        "resources": ["horizontalpodautoscalers"],
+    }]);
+    let exact = webhook("exact", json!({ "rules": rules, "matchPolicy": "Exact" }));
+    cluster.configure("Mutating", "m", &[webhook("any", json!({ "rules": rules })), exact]).await;
+    let scaler = json!({ "metadata": { "name": "h" }, "spec": {
+        "scaleTargetRef": { "kind": "Deployment", "name": "d", "apiVersion": "apps/v1" }, "maxReplicas": 3,
+        "metrics": [{ "type": "Resource", "resource": {
+            "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 50 },
+        } }],
+    } });
+    let path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
+    let made = cluster.post(path, &scaler).await.json();
+    assert_eq!(made["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 70, "{made}");
+    assert_eq!(made["apiVersion"], "autoscaling/v2");
+    assert_eq!(outside.urls(), ["any"]);
+    let asked = outside.requests().remove(0);
+    assert_eq!((&asked["kind"]["version"], &asked["requestKind"]["version"]), (&json!("v1"), &json!("v2")));
+    assert_eq!((&asked["resource"]["version"], &asked["requestResource"]["version"]), (&json!("v1"), &json!("v2")));
+    assert_eq!(asked["object"]["apiVersion"], "autoscaling/v1");
+}

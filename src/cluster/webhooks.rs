@@ -43,6 +43,9 @@ impl Webhooks {
             .map_err(|error| WebhookError::Config(format!("invalid URL {:?}: {error}", place.url)))?;
         match &place.way {
             Way::Service(target) => self.services.call(target, request).await.map_err(|status| {
+                if status.code == 404 {
+                    return unreachable(format!("service {:?} not found", target.name));
+                }
                 let why = status.message.strip_prefix("error trying to reach service: ").unwrap_or(&status.message);
                 unreachable(why.to_owned())
             }),

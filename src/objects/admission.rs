@@ -292,7 +292,7 @@ pub(crate) fn review<'a>(
 
 /// The options as the client could have sent them.
 fn sent_options(operation: Operation, options: &WriteOptions) -> Value {
-    if !options.sent.is_null() {
+    if options.sent.get("kind").is_some() {
         return options.sent.clone();
     }
     let kind = match operation {
@@ -305,8 +305,10 @@ fn sent_options(operation: Operation, options: &WriteOptions) -> Value {
     if options.dry_run {
         sent["dryRun"] = json!(["All"]);
     }
-    if !options.field_manager.is_empty() {
-        sent["fieldManager"] = json!(options.field_manager);
+    match options.sent.as_object() {
+        Some(told) => told.iter().for_each(|(field, value)| sent[field] = value.clone()),
+        None if options.field_manager.is_empty() => {}
+        None => sent["fieldManager"] = json!(options.field_manager),
     }
     sent
 }

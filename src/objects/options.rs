@@ -130,7 +130,7 @@ pub struct WriteOptions {
     pub annotations: Annotations,
     /// The kind as the client named it, where it is stored as another one.
     pub requested: Option<Arc<Kind>>,
-    /// The options as they were sent (`CreateOptions`, …); made of the others when null.
+    /// The options as they were sent (`CreateOptions`, …), whole or without a kind; made of the others when null.
     pub sent: Value,
     /// What an update or an apply is told that would have to make the object, of a user who may not.
     pub no_create: Option<Status>,

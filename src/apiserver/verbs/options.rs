@@ -114,8 +114,18 @@ pub(crate) fn write_options(call: &Call, kind: &str, apply: bool) -> Result<Writ
         field_manager: manager.filter(|name| !name.is_empty()).map_or_else(|| agent(call), str::to_owned),
         force: force.unwrap_or_default(),
         field_validation: body::validation(call),
+        sent: sent(call),
         ..WriteOptions::default()
     })
+}
+
+/// What of the options admission is told, beyond what the server makes of them.
+fn sent(call: &Call) -> Value {
+    let told = ["fieldManager", "fieldValidation"].into_iter().filter_map(|name| {
+        let value = call.query.get(name).filter(|value| !value.is_empty())?;
+        Some((name.to_owned(), json!(value)))
+    });
+    told.collect()
 }
 
 /// Who writes, when the client does not say: the program in front of the slash. Parts of this process send no header;

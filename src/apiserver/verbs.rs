@@ -73,7 +73,8 @@ pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
         return reviews::answer(call, review).await;
     }
     let target = Target::find(&call, &resource)?;
-    let deprecated = api::kinds::deprecated::warning(&target.kind);
+    let kind = Arc::clone(&target.kind);
+    let deprecated = kind.behaviour.deprecation().or_else(|| api::kinds::deprecated::warning(&kind));
     let reply = about(call, target, &resource).await?;
     Ok(reply.with_warnings(deprecated.map(str::to_owned).into_iter().collect()))
 }
@@ -102,6 +103,10 @@ async fn about(call: Call, target: Target, resource: &Resource) -> Result<Reply,
 async fn plain(call: Call, target: Target) -> Result<Reply, Status> {
     let verb = call.asked.verb;
     if !target.kind.verbs.is_empty() && !target.kind.verbs.iter().any(|allowed| allowed == verb) {
+        if target.kind.custom.is_some() {
+            let message = format!("{verb} not allowed while custom resource definition is terminating");
+            return Err(Status::new(405, "MethodNotAllowed", message));
+        }
         return Err(Status::method_not_allowed());
     }
     match (verb, target.name.is_some()) {

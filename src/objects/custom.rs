@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{Revision, SharedStore};
 
-use crate::options::{DeleteOptions, Sub, WriteOptions};
+use crate::options::{DeleteOptions, ListOptions, Sub, WriteOptions};
 use crate::{Objects, keys};
 
 const GROUP: &str = "apiextensions.k8s.io";
@@ -225,13 +225,8 @@ impl Objects {
         if let (Some(row), Some(cache)) = (known.rows.first(), &instances) {
             let stored = self.stored_kind(row)?.unwrap_or_else(|| Arc::clone(row));
             let options = DeleteOptions { user: identity(), ..DeleteOptions::default() };
-            for object in cache.snapshot().items.values().filter(|object| object.meta.deletion_timestamp.is_none()) {
-                let place = stored.namespaced().then_some(&*object.meta.namespace);
-                match self.delete(&stored, place, &object.meta.name, &options).await {
-                    Ok(_) => {}
-                    Err(status) if status.code == 404 => {}
-                    Err(status) => return Err(status),
-                }
+            if !cache.is_empty() {
+                self.delete_collection(&stored, None, &ListOptions::default(), &options).await?;
             }
         }
         let left = instances.is_some_and(|cache| !cache.is_empty());

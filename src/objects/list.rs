@@ -16,6 +16,9 @@ use crate::{Object, Objects, form, keys, refusal};
 /// How long a read waits for a revision that is not there yet.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How many objects one review asks a webhook to convert.
+const CONVERTED_TOGETHER: usize = 500;
+
 /// What a continue token holds; the shape is Kubernetes'.
 #[derive(Deserialize, Serialize)]
 struct Token {
@@ -102,11 +105,46 @@ impl Objects {
             Some(token) => self.continued(kind, token, options).await?,
             None => self.snapshot_for(kind, options).await?,
         };
-        let mut list = page(&snapshot, (kind, namespace), token.as_ref().map(Token::place), options);
+        let after = token.as_ref().map(Token::place);
+        let by_fields = !options.field_selector.is_everything();
+        if form::is_remote(kind) && by_fields {
+            return self.converted_page(&snapshot, (kind, namespace), after, options).await;
+        }
+        let mut list = page(&snapshot, (kind, namespace), after, options);
         if form::is_remote(kind) {
             list.items = self.seen_all(kind, list.items).await?;
         }
         Ok(list)
+    }
+
+    /// A page of those that are selected after a webhook has converted them.
+    async fn converted_page(
+        &self,
+        snapshot: &Snapshot,
+        (kind, namespace): (&Kind, Option<&str>),
+        after: Option<&str>,
+        options: &ListOptions,
+    ) -> Result<List, Status> {
+        let limit = if options.limit == 0 { usize::MAX } else { usize::try_from(options.limit).unwrap_or(usize::MAX) };
+        let all: Vec<(&Arc<str>, &Arc<Object>)> = snapshot.range(namespace, after).collect();
+        let (mut items, mut last, mut more) = (Vec::new(), None, false);
+        'pages: for chunk in all.chunks(CONVERTED_TOGETHER) {
+            let seen = self.seen_all(kind, chunk.iter().map(|(_, object)| Arc::clone(object)).collect()).await?;
+            for ((place, _), object) in chunk.iter().zip(seen) {
+                if !object.is_selected(&options.label_selector, &options.field_selector) {
+                    continue;
+                }
+                if items.len() == limit {
+                    more = true;
+                    break 'pages;
+                }
+                items.push(object);
+                last = Some(place);
+            }
+        }
+        let revision = i64::try_from(snapshot.revision.0).unwrap_or(i64::MAX);
+        let continue_token = last.filter(|_| more).map(|place| Token::after(place, revision));
+        Ok(List { revision: snapshot.revision, continue_token, remaining: None, items })
     }
 
     async fn continued(&self, kind: &Kind, token: &Token, options: &ListOptions) -> Result<Snapshot, Status> {

@@ -1,5 +1,6 @@
 //! Following a kind: what is there, then what happens to it.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -194,11 +195,15 @@ impl Following {
             let mut position = start.revision();
             if let Start::With(Snapshot { items, revision }, ends_with_bookmark) = start {
                 for (place, object) in items {
-                    if let Some(object) = self.is_here(&place).then(|| self.selection.pick(&object)).flatten() {
-                        let event = self.converted(WatchEvent::Added(object)).await;
-                        let broken = matches!(event, WatchEvent::Error(_));
-                        yield event;
-                        if broken {
+                    if !self.is_here(&place) {
+                        continue;
+                    }
+                    match self.converted(&object).await {
+                        Ok(object) => if let Some(object) = self.selection.pick(&object) {
+                            yield WatchEvent::Added(object);
+                        },
+                        Err(status) => {
+                            yield WatchEvent::Error(status);
                             return;
                         }
                     }
@@ -219,11 +224,12 @@ impl Following {
                 position = upto;
                 let caught_up = changes.is_empty();
                 for change in changes.iter().filter(|change| self.is_here(&change.place)) {
-                    if let Some(event) = self.selection.seen(change) {
-                        let event = self.converted(event).await;
-                        let broken = matches!(event, WatchEvent::Error(_));
-                        yield event;
-                        if broken {
+                    match self.converted_change(change).await {
+                        Ok(change) => if let Some(event) = self.selection.seen(&change) {
+                            yield event;
+                        },
+                        Err(status) => {
+                            yield WatchEvent::Error(status);
                             return;
                         }
                     }
@@ -254,16 +260,23 @@ impl Following {
         }
     }
 
-    /// The event in the version that was asked for, where somebody else has to convert it.
-    async fn converted(&self, event: WatchEvent) -> WatchEvent {
-        let Some((objects, kind)) = &self.remote else { return event };
-        let (object, told): (_, fn(Arc<Object>) -> WatchEvent) = match event {
-            WatchEvent::Added(object) => (object, WatchEvent::Added),
-            WatchEvent::Modified(object) => (object, WatchEvent::Modified),
-            WatchEvent::Deleted(object) => (object, WatchEvent::Deleted),
-            other => return other,
+    /// The object in the version that was asked for, where somebody else has to convert it.
+    async fn converted(&self, object: &Arc<Object>) -> Result<Arc<Object>, Status> {
+        match &self.remote {
+            Some((objects, kind)) => objects.seen(kind, object).await,
+            None => Ok(object.clone()),
+        }
+    }
+
+    async fn converted_change<'a>(&self, change: &'a Change) -> Result<Cow<'a, Change>, Status> {
+        if self.remote.is_none() {
+            return Ok(Cow::Borrowed(change));
+        }
+        let before = match &change.before {
+            Some(before) => Some(self.converted(before).await?),
+            None => None,
         };
-        objects.seen(kind, &object).await.map_or_else(WatchEvent::Error, told)
+        Ok(Cow::Owned(Change { before, object: self.converted(&change.object).await?, ..change.clone() }))
     }
 
     fn is_here(&self, place: &str) -> bool {

@@ -19,7 +19,9 @@ pub(crate) fn fits(format: &str, text: &str) -> bool {
         "uuid" | "uuid3" | "uuid4" | "uuid5" => is_uuid(format, text),
         "uri" => is_uri(text),
         "hostname" => crate::names::dns_subdomain_errors(&text.to_lowercase()).is_empty(),
-        "email" => text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains(' ')),
+        "email" => {
+            text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains(' '))
+        }
         "bsonobjectid" => text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit()),
         "hexcolor" => {
             let digits = text.strip_prefix('#').unwrap_or(text);
@@ -34,10 +36,33 @@ pub(crate) fn fits(format: &str, text: &str) -> bool {
 /// The formats that are known; others are warned of.
 pub(crate) fn is_known(format: &str) -> bool {
     const OTHERS: [&str; 24] = [
-        "int32", "int64", "float", "double", "password", "int-or-string", "date-time", "datetime", "date", "ipv4", "ipv6", "cidr",
-        "mac", "byte", "duration", "uuid", "uuid3", "uuid4", "uuid5", "uri", "hostname", "email", "bsonobjectid", "hexcolor",
+        "int32",
+        "int64",
+        "float",
+        "double",
+        "password",
+        "int-or-string",
+        "date-time",
+        "datetime",
+        "date",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "byte",
+        "duration",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "uri",
+        "hostname",
+        "email",
+        "bsonobjectid",
+        "hexcolor",
     ];
-    const MORE: [&str; 8] = ["rgbcolor", "isbn", "isbn10", "isbn13", "creditcard", "ssn", "k8s-short-name", "k8s-long-name"];
+    const MORE: [&str; 8] =
+        ["rgbcolor", "isbn", "isbn10", "isbn13", "creditcard", "ssn", "k8s-short-name", "k8s-long-name"];
     format.is_empty() || OTHERS.contains(&format) || MORE.contains(&format)
 }
 
@@ -61,7 +86,8 @@ fn is_cidr(text: &str) -> bool {
 
 fn is_mac(text: &str) -> bool {
     let parts: Vec<&str> = text.split([':', '-']).collect();
-    matches!(parts.len(), 6 | 8 | 20) && parts.iter().all(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
+    matches!(parts.len(), 6 | 8 | 20)
+        && parts.iter().all(|part| part.len() == 2 && u8::from_str_radix(part, 16).is_ok())
 }
 
 fn is_uuid(format: &str, text: &str) -> bool {
@@ -98,7 +124,10 @@ fn is_duration(text: &str) -> bool {
         }
         let after = after.trim_start();
         let Some(unit) = UNITS.iter().filter(|unit| after.starts_with(**unit)).max_by_key(|unit| unit.len()) else {
-            return matches!(after, "d" | "day" | "days" | "w" | "week" | "weeks" | "hours" | "hour" | "minutes" | "seconds");
+            return matches!(
+                after,
+                "d" | "day" | "days" | "w" | "week" | "weeks" | "hours" | "hour" | "minutes" | "seconds"
+            );
         };
         rest = after.get(unit.len()..).unwrap_or_default();
     }

@@ -23,7 +23,9 @@ fn condition<'a>(crd: &'a Value, kind: &str) -> Option<&'a Value> {
 pub fn set_condition(crd: &mut Value, now: &str, kind: &str, (status, reason, message): (&str, &str, &str)) {
     let was = condition(crd, kind).cloned();
     let since = match &was {
-        Some(was) if text(was, "/status") == status => was.get("lastTransitionTime").cloned().unwrap_or_else(|| json!(now)),
+        Some(was) if text(was, "/status") == status => {
+            was.get("lastTransitionTime").cloned().unwrap_or_else(|| json!(now))
+        }
         _ => json!(now),
     };
     let mut new = json!({
@@ -165,14 +167,18 @@ pub(crate) fn approval(crd: &Value) -> Option<(&'static str, &'static str, Strin
     let said = crate::meta::annotation(crd, APPROVED).unwrap_or_default();
     let link = said.starts_with("https://") || said.starts_with("http://");
     Some(if said.is_empty() {
-        let why = format!("protected groups must have approval annotation {APPROVED:?}, see https://github.com/kubernetes/enhancements/pull/1111");
+        let why = format!(
+            "protected groups must have approval annotation {APPROVED:?}, see https://github.com/kubernetes/enhancements/pull/1111"
+        );
         ("False", "MissingAnnotation", why)
     } else if said.starts_with("unapproved") {
         ("False", "UnapprovedAnnotation", format!("not approved: {said:?}"))
     } else if link {
         ("True", "ApprovedAnnotation", format!("approved in {said}"))
     } else {
-        let why = format!("protected groups must have approval annotation {APPROVED:?} with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111");
+        let why = format!(
+            "protected groups must have approval annotation {APPROVED:?} with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"
+        );
         ("False", "InvalidAnnotation", why)
     })
 }

@@ -84,7 +84,8 @@ impl Node {
         let nodes = |name: &str| {
             schema.get(name).and_then(Value::as_array).into_iter().flatten().map(Self::read).collect::<Vec<_>>()
         };
-        let one = |name: &str| schema.get(name).filter(|inner| inner.is_object()).map(|inner| Box::new(Self::read(inner)));
+        let one =
+            |name: &str| schema.get(name).filter(|inner| inner.is_object()).map(|inner| Box::new(Self::read(inner)));
         let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
         node.properties = properties.map(|(name, inner)| (name.clone(), Self::read(inner))).collect();
         node.additional = one("additionalProperties");

@@ -157,7 +157,10 @@ impl Behaviour for Resource {
 
 /// The schema that OpenAPI shows: the definition's own, with what every object has.
 pub(crate) fn published(group: &str, version: &str, kind: &str, schema: Option<&Value>) -> Value {
-    let mut out = schema.filter(|schema| schema.is_object()).cloned().unwrap_or_else(|| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }));
+    let mut out = schema
+        .filter(|schema| schema.is_object())
+        .cloned()
+        .unwrap_or_else(|| json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true }));
     if !out["properties"].is_object() {
         out["properties"] = json!({});
     }

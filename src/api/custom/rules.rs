@@ -167,9 +167,8 @@ fn shortest(node: &Node) -> u64 {
         "boolean" => 4,
         "integer" | "number" => 1,
         "object" => {
-            let needed = node.properties.iter().filter(|(name, inner)| {
-                inner.default.is_none() && node.required.contains(name)
-            });
+            let needed =
+                node.properties.iter().filter(|(name, inner)| inner.default.is_none() && node.required.contains(name));
             2 + needed.map(|(name, inner)| name.len() as u64 + 4 + shortest(inner)).sum::<u64>()
         }
         _ => 2,
@@ -310,7 +309,9 @@ const EXHAUSTED: &str = "validation failed due to running out of cost budget, no
 fn unanswered(rule: &Rule, error: &EvalError) -> String {
     let shown = rule.shown();
     if error.over_budget {
-        return format!("'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}");
+        return format!(
+            "'{error}': no further validation rules will be run due to call cost exceeds limit for rule: {shown}"
+        );
     }
     if error.to_string().starts_with("no such overload") {
         return format!(

@@ -59,7 +59,10 @@ fn check(path: &str, schema: &Value, out: &mut Faults) {
     let kind = text(schema, "/type");
     const KINDS: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
     if kind == "null" {
-        out.push(FieldError::forbidden(format!("{path}.type"), "type cannot be set to null, use nullable as an alternative"));
+        out.push(FieldError::forbidden(
+            format!("{path}.type"),
+            "type cannot be set to null, use nullable as an alternative",
+        ));
     } else if !kind.is_empty() && !KINDS.contains(&kind) {
         out.push(FieldError::not_supported(format!("{path}.type"), &Value::from(kind), &KINDS));
     }
@@ -101,7 +104,8 @@ fn check(path: &str, schema: &Value, out: &mut Faults) {
 fn list_types(path: &str, schema: &Value, kind: &str, out: &mut Faults) {
     let said = text(schema, "/x-kubernetes-list-type");
     let keys = list(schema, "x-kubernetes-list-map-keys");
-    let (type_path, keys_path) = (format!("{path}.x-kubernetes-list-type"), format!("{path}.x-kubernetes-list-map-keys"));
+    let (type_path, keys_path) =
+        (format!("{path}.x-kubernetes-list-type"), format!("{path}.x-kubernetes-list-map-keys"));
     if !said.is_empty() {
         if kind != "array" {
             let fault = if kind.is_empty() {
@@ -162,7 +166,8 @@ fn map_keys(path: &str, items: &Value, keys: &[Value], out: &mut Faults) {
         }
         let required = list(items, "required").contains(key);
         if !required && property.get("default").is_none_or(Value::is_null) {
-            let why = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            let why =
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             out.push(FieldError::required(format!("{place}.default"), why));
         }
         if flag(property, "nullable") {
@@ -189,7 +194,11 @@ fn set_items(path: &str, schema: &Value, said: &str, out: &mut Faults) {
             _ => ("object", "x-kubernetes-map-type"),
         };
         let why = format!("must be atomic as item of a list with x-kubernetes-list-type=set and type={kind}");
-        out.push(FieldError::invalid(format!("{path}.items.{name}"), &Value::from(text(items, &format!("/{name}"))), &why));
+        out.push(FieldError::invalid(
+            format!("{path}.items.{name}"),
+            &Value::from(text(items, &format!("/{name}"))),
+            &why,
+        ));
     }
 }
 
@@ -213,7 +222,8 @@ fn map_types(path: &str, schema: &Value, kind: &str, out: &mut Faults) {
 
 /// What can be said of a rule without compiling it.
 fn rule_texts(path: &str, schema: &Value, out: &mut Faults) {
-    const REASONS: [&str; 4] = ["FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate"];
+    const REASONS: [&str; 4] =
+        ["FieldValueRequired", "FieldValueForbidden", "FieldValueInvalid", "FieldValueDuplicate"];
     for (at, rule) in list(schema, "x-kubernetes-validations").iter().enumerate() {
         let path = format!("{path}.x-kubernetes-validations[{at}]");
         let (source, message) = (text(rule, "/rule"), text(rule, "/message"));
@@ -323,12 +333,15 @@ impl RuleFaults {
 
     fn rule(&mut self, path: &str, rule: &Rule, times: u64) {
         let mut cost = 0u64;
-        for (field, source, program) in
-            [("rule", &rule.source, &rule.program), ("messageExpression", &rule.message_expression, &rule.message_program)]
-        {
+        for (field, source, program) in [
+            ("rule", &rule.source, &rule.program),
+            ("messageExpression", &rule.message_expression, &rule.message_program),
+        ] {
             let path = format!("{path}.{field}");
             match program {
-                Some(Err(why)) => self.out.push(FieldError::invalid(path, &Value::from(source.as_str()), &sentence(field, why))),
+                Some(Err(why)) => {
+                    self.out.push(FieldError::invalid(path, &Value::from(source.as_str()), &sentence(field, why)))
+                }
                 Some(Ok(program)) => {
                     cost = cost.saturating_add(program.cost().saturating_mul(times));
                     if cost > RULE_COST_MAX.saturating_mul(LENIENCE) {
@@ -433,4 +446,3 @@ pub(crate) fn warnings(path: &str, node: &Node) -> Vec<String> {
     }
     out
 }
-

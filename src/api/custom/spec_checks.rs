@@ -271,9 +271,11 @@ fn schema_faults(path: &str, schema: &Value, out: &mut Faults) {
 fn subresource_faults(path: &str, subresources: &Value, out: &mut Faults) {
     let Some(scale) = subresources.get("scale").filter(|scale| !scale.is_null()) else { return };
     let path = format!("{path}.scale");
-    for (name, start, required) in
-        [("specReplicasPath", ".spec.", true), ("statusReplicasPath", ".status.", true), ("labelSelectorPath", "", false)]
-    {
+    for (name, start, required) in [
+        ("specReplicasPath", ".spec.", true),
+        ("statusReplicasPath", ".status.", true),
+        ("labelSelectorPath", "", false),
+    ] {
         let said = text(scale, &format!("/{name}"));
         let place = format!("{path}.{name}");
         if said.is_empty() {
@@ -285,7 +287,11 @@ fn subresource_faults(path: &str, subresources: &Value, out: &mut Faults) {
         if said.contains('[') || !said.starts_with('.') || said.parse::<JsonPath>().is_err() {
             out.push(FieldError::invalid(place, &json!(said), "should be a json path with only dot notation"));
         } else if !start.is_empty() && !said.starts_with(start) {
-            out.push(FieldError::invalid(place, &json!(said), &format!("should be a json path under {}", start.trim_end_matches('.'))));
+            out.push(FieldError::invalid(
+                place,
+                &json!(said),
+                &format!("should be a json path under {}", start.trim_end_matches('.')),
+            ));
         } else if start.is_empty() && !said.starts_with(".spec.") && !said.starts_with(".status.") {
             out.push(FieldError::invalid(place, &json!(said), "should be a json path under either .spec or .status"));
         }
@@ -305,7 +311,11 @@ fn column_faults(path: &str, columns: &Value, out: &mut Faults) {
             let why = format!("must be one of {}", TYPES.join(","));
             out.push(FieldError::required(format!("{path}.type"), &why));
         } else if !TYPES.contains(&kind) {
-            out.push(FieldError::invalid(format!("{path}.type"), &json!(kind), &format!("must be one of {}", TYPES.join(","))));
+            out.push(FieldError::invalid(
+                format!("{path}.type"),
+                &json!(kind),
+                &format!("must be one of {}", TYPES.join(",")),
+            ));
         }
         let format = text(column, "/format");
         if !format.is_empty() && !FORMATS.contains(&format) {

@@ -83,7 +83,8 @@ fn invariants(path: &str, schema: &Value, level: Level, out: &mut Faults) {
     }
     let open = flag(schema, "x-kubernetes-preserve-unknown-fields");
     if embedded && !open && properties(schema).next().is_none() {
-        let why = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        let why =
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
         out.push(FieldError::required(format!("{path}.properties"), why));
     }
 }
@@ -208,7 +209,10 @@ fn nested(path: &str, schema: &Value, skip_any: bool, out: &mut Faults) {
         }
     }
     if schema.pointer("/properties/metadata").is_some() {
-        out.push(FieldError::forbidden(format!("{path}.properties[metadata]"), "must not be specified in a nested context"));
+        out.push(FieldError::forbidden(
+            format!("{path}.properties[metadata]"),
+            "must not be specified in a nested context",
+        ));
     }
 }
 

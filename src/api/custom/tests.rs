@@ -98,15 +98,36 @@ fn a_wrong_definition_is_refused() {
         crd
     };
     let cases = [
-        (with("/metadata/name", json!("x")), "metadata.name: Invalid value: \"x\": must be spec.names.plural+\".\"+spec.group"),
+        (
+            with("/metadata/name", json!("x")),
+            "metadata.name: Invalid value: \"x\": must be spec.names.plural+\".\"+spec.group",
+        ),
         (with("/spec/scope", json!("")), "spec.scope: Required value"),
-        (with("/spec/scope", json!("World")), "spec.scope: Unsupported value: \"World\": supported values: \"Cluster\", \"Namespaced\""),
-        (with("/spec/names/listKind", json!("Widget")), "spec.names.listKind: Invalid value: \"Widget\": kind and listKind may not be the same"),
-        (second(true, true, "v2"), "spec.versions: Invalid value: [\"v1\",\"v2\"]: must have exactly one version marked as storage version"),
+        (
+            with("/spec/scope", json!("World")),
+            "spec.scope: Unsupported value: \"World\": supported values: \"Cluster\", \"Namespaced\"",
+        ),
+        (
+            with("/spec/names/listKind", json!("Widget")),
+            "spec.names.listKind: Invalid value: \"Widget\": kind and listKind may not be the same",
+        ),
+        (
+            second(true, true, "v2"),
+            "spec.versions: Invalid value: [\"v1\",\"v2\"]: must have exactly one version marked as storage version",
+        ),
         (second(true, false, "v1"), "spec.versions: Invalid value: [\"v1\",\"v1\"]: must contain unique version names"),
-        (with("/spec/versions/0/schema", json!({})), "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"),
-        (with("/spec/group", json!("nodots")), "spec.group: Invalid value: \"nodots\": should be a domain with at least one dot"),
-        (with("/spec/group", json!("x.k8s.io")), "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111"),
+        (
+            with("/spec/versions/0/schema", json!({})),
+            "spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required",
+        ),
+        (
+            with("/spec/group", json!("nodots")),
+            "spec.group: Invalid value: \"nodots\": should be a domain with at least one dot",
+        ),
+        (
+            with("/spec/group", json!("x.k8s.io")),
+            "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
+        ),
     ];
     for (crd, wanted) in cases {
         assert!(faults(&crd).iter().any(|fault| fault == wanted), "{wanted}: {:?}", faults(&crd));
@@ -118,27 +139,92 @@ fn schemas_must_be_structural() {
     let rules = |rule: Value| json!({ "type": "object", "properties": { "x": { "type": "integer" }, "l": { "type": "array", "items": { "type": "string" } } }, "x-kubernetes-validations": [rule] });
     let at = "spec.validation.openAPIV3Schema.properties[spec]";
     let cases = [
-        (json!({ "properties": {} }), format!("{at}.type: Required value: must not be empty for specified object fields")),
+        (
+            json!({ "properties": {} }),
+            format!("{at}.type: Required value: must not be empty for specified object fields"),
+        ),
         (json!({ "type": "array" }), format!("{at}.items: Required value: must be specified")),
-        (json!({ "type": "array", "items": {} }), format!("{at}.items.type: Required value: must not be empty for specified array items")),
-        (json!({ "type": "object", "anyOf": [{ "type": "object" }] }), format!("{at}.anyOf[0].type: Forbidden: must be empty to be structural")),
-        (json!({ "type": "object", "anyOf": [{ "properties": { "a": { "minimum": 1 } } }] }), format!("{at}.properties[a]: Required value: because it is defined in {at}.anyOf[0].properties[a]")),
-        (json!({ "type": "object", "properties": { "a": { "type": "string" } }, "additionalProperties": { "type": "string" } }), format!("{at}.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive")),
-        (json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true }), format!("{at}.uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic")),
-        (json!({ "type": "string", "pattern": "(" }), format!("{at}.pattern: Invalid value: \"(\": must be a valid regular expression, but isn't")),
-        (json!({ "type": "string", "x-kubernetes-int-or-string": true }), format!("{at}.type: Invalid value: \"string\": type must be empty if x-kubernetes-int-or-string is true")),
-        (json!({ "type": "array", "items": { "type": "object", "properties": { "k": { "type": "string" } } }, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"] }), format!("{at}.items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property")),
-        (json!({ "type": "array", "items": { "type": "string" }, "x-kubernetes-list-type": "map" }), format!("{at}.x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map")),
+        (
+            json!({ "type": "array", "items": {} }),
+            format!("{at}.items.type: Required value: must not be empty for specified array items"),
+        ),
+        (
+            json!({ "type": "object", "anyOf": [{ "type": "object" }] }),
+            format!("{at}.anyOf[0].type: Forbidden: must be empty to be structural"),
+        ),
+        (
+            json!({ "type": "object", "anyOf": [{ "properties": { "a": { "minimum": 1 } } }] }),
+            format!("{at}.properties[a]: Required value: because it is defined in {at}.anyOf[0].properties[a]"),
+        ),
+        (
+            json!({ "type": "object", "properties": { "a": { "type": "string" } }, "additionalProperties": { "type": "string" } }),
+            format!("{at}.additionalProperties: Forbidden: additionalProperties and properties are mutual exclusive"),
+        ),
+        (
+            json!({ "type": "array", "items": { "type": "string" }, "uniqueItems": true }),
+            format!(
+                "{at}.uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"
+            ),
+        ),
+        (
+            json!({ "type": "string", "pattern": "(" }),
+            format!("{at}.pattern: Invalid value: \"(\": must be a valid regular expression, but isn't"),
+        ),
+        (
+            json!({ "type": "string", "x-kubernetes-int-or-string": true }),
+            format!("{at}.type: Invalid value: \"string\": type must be empty if x-kubernetes-int-or-string is true"),
+        ),
+        (
+            json!({ "type": "array", "items": { "type": "object", "properties": { "k": { "type": "string" } } }, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"] }),
+            format!(
+                "{at}.items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property"
+            ),
+        ),
+        (
+            json!({ "type": "array", "items": { "type": "string" }, "x-kubernetes-list-type": "map" }),
+            format!(
+                "{at}.x-kubernetes-list-map-keys: Required value: must not be empty if x-kubernetes-list-type is map"
+            ),
+        ),
         (json!({ "type": "string", "$ref": "#/x" }), format!("{at}.$ref: Forbidden: $ref is not supported")),
         (json!({ "type": "integer", "default": "x" }), format!("{at}.default: Invalid value: \"string\": ")),
-        (json!({ "type": "object", "default": { "y": 1 }, "properties": { "x": { "type": "integer" } } }), format!("{at}.default: Invalid value: {{\"y\":1}}: must not have unknown fields: y")),
-        (rules(json!({ "rule": "self.z == 100" })), format!("{at}.x-kubernetes-validations[0].rule: Invalid value: \"self.z == 100\": compilation failed: ERROR: <input>:1:5: undefined field 'z'")),
+        (
+            json!({ "type": "object", "default": { "y": 1 }, "properties": { "x": { "type": "integer" } } }),
+            format!("{at}.default: Invalid value: {{\"y\":1}}: must not have unknown fields: y"),
+        ),
+        (
+            rules(json!({ "rule": "self.z == 100" })),
+            format!(
+                "{at}.x-kubernetes-validations[0].rule: Invalid value: \"self.z == 100\": compilation failed: ERROR: <input>:1:5: undefined field 'z'"
+            ),
+        ),
         (rules(json!({ "rule": "self.x = 100" })), "Syntax error: token recognition error at: '= '".to_owned()),
-        (rules(json!({ "rule": "self.x" })), format!("{at}.x-kubernetes-validations[0].rule: Invalid value: \"self.x\": cel expression must evaluate to a bool")),
-        (rules(json!({ "rule": "self.l.all(a, self.l.all(b, self.l.all(c, a == b && b == c)))" })), format!("{at}.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x")),
-        (rules(json!({ "rule": "true", "message": "a\nb" })), format!("{at}.x-kubernetes-validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks")),
-        (rules(json!({ "rule": "" })), format!("{at}.x-kubernetes-validations[0].rule: Required value: rule is not specified")),
-        (rules(json!({ "rule": "true", "fieldPath": ".nope" })), format!("{at}.x-kubernetes-validations[0].fieldPath: Invalid value")),
+        (
+            rules(json!({ "rule": "self.x" })),
+            format!(
+                "{at}.x-kubernetes-validations[0].rule: Invalid value: \"self.x\": cel expression must evaluate to a bool"
+            ),
+        ),
+        (
+            rules(json!({ "rule": "self.l.all(a, self.l.all(b, self.l.all(c, a == b && b == c)))" })),
+            format!(
+                "{at}.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"
+            ),
+        ),
+        (
+            rules(json!({ "rule": "true", "message": "a\nb" })),
+            format!(
+                "{at}.x-kubernetes-validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks"
+            ),
+        ),
+        (
+            rules(json!({ "rule": "" })),
+            format!("{at}.x-kubernetes-validations[0].rule: Required value: rule is not specified"),
+        ),
+        (
+            rules(json!({ "rule": "true", "fieldPath": ".nope" })),
+            format!("{at}.x-kubernetes-validations[0].fieldPath: Invalid value"),
+        ),
     ];
     for (spec, wanted) in cases {
         let found = faults(&definition_with(spec_schema(spec.clone())));
@@ -210,25 +296,61 @@ fn values_are_validated_in_known_words() {
     })));
     let cases = [
         (json!({}), "spec.must: Required value"),
-        (json!({ "must": 5 }), "spec.must: Invalid value: \"integer\": spec.must in body must be of type string: \"integer\""),
-        (json!({ "must": null }), "spec.must: Invalid value: \"null\": spec.must in body must be of type string: \"null\""),
-        (json!({ "must": "a", "n": "x" }), "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\""),
-        (json!({ "must": "a", "n": 1.5 }), "spec.n: Invalid value: \"number\": spec.n in body must be of type integer: \"number\""),
-        (json!({ "must": "a", "n": 0 }), "spec.n: Invalid value: 0: spec.n in body should be greater than or equal to 1"),
-        (json!({ "must": "a", "n": 12 }), "spec.n: Invalid value: 12: spec.n in body should be less than or equal to 10"),
+        (
+            json!({ "must": 5 }),
+            "spec.must: Invalid value: \"integer\": spec.must in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({ "must": null }),
+            "spec.must: Invalid value: \"null\": spec.must in body must be of type string: \"null\"",
+        ),
+        (
+            json!({ "must": "a", "n": "x" }),
+            "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({ "must": "a", "n": 1.5 }),
+            "spec.n: Invalid value: \"number\": spec.n in body must be of type integer: \"number\"",
+        ),
+        (
+            json!({ "must": "a", "n": 0 }),
+            "spec.n: Invalid value: 0: spec.n in body should be greater than or equal to 1",
+        ),
+        (
+            json!({ "must": "a", "n": 12 }),
+            "spec.n: Invalid value: 12: spec.n in body should be less than or equal to 10",
+        ),
         (json!({ "must": "a", "n": 3 }), "spec.n: Invalid value: 3: spec.n in body should be a multiple of 2"),
         (json!({ "must": "a", "s": "abcd" }), "spec.s: Too long: may not be more than 3 bytes"),
-        (json!({ "must": "a", "s": "a" }), "spec.s: Invalid value: \"a\": spec.s in body should be at least 2 chars long"),
+        (
+            json!({ "must": "a", "s": "a" }),
+            "spec.s: Invalid value: \"a\": spec.s in body should be at least 2 chars long",
+        ),
         (json!({ "must": "a", "s": "bb" }), "spec.s: Invalid value: \"bb\": spec.s in body should match '^a'"),
         (json!({ "must": "a", "e": "z" }), "spec.e: Unsupported value: \"z\": supported values: \"x\", \"y\""),
-        (json!({ "must": "a", "t": "now" }), "spec.t: Invalid value: \"now\": spec.t in body must be of type date-time: \"now\""),
+        (
+            json!({ "must": "a", "t": "now" }),
+            "spec.t: Invalid value: \"now\": spec.t in body must be of type date-time: \"now\"",
+        ),
         (json!({ "must": "a", "l": ["a", "b"] }), "spec.l: Too many: 2: must have at most 1 items"),
-        (json!({ "must": "a", "l": [5] }), "spec.l[0]: Invalid value: \"integer\": spec.l[0] in body must be of type string: \"integer\""),
+        (
+            json!({ "must": "a", "l": [5] }),
+            "spec.l[0]: Invalid value: \"integer\": spec.l[0] in body must be of type string: \"integer\"",
+        ),
         (json!({ "must": "a", "set": ["a", "a"] }), "spec.set[1]: Duplicate value: \"a\""),
         (json!({ "must": "a", "m": [{ "k": "a" }, { "k": "a" }] }), "spec.m[1]: Duplicate value: {\"k\":\"a\"}"),
-        (json!({ "must": "a", "one": {} }), "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found none valid"),
-        (json!({ "must": "a", "one": { "a": "", "b": "" } }), "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found 2 valid alternatives"),
-        (json!({ "must": "a", "ios": true }), "spec.ios: Invalid value: \"boolean\": spec.ios in body must be of type integer,string: \"boolean\""),
+        (
+            json!({ "must": "a", "one": {} }),
+            "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found none valid",
+        ),
+        (
+            json!({ "must": "a", "one": { "a": "", "b": "" } }),
+            "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
+        ),
+        (
+            json!({ "must": "a", "ios": true }),
+            "spec.ios: Invalid value: \"boolean\": spec.ios in body must be of type integer,string: \"boolean\"",
+        ),
         (json!({ "must": "a", "x": 0 }), "spec.x: Invalid value: 0: spec.x in body should be greater than 0"),
     ];
     for (spec, wanted) in cases {
@@ -272,12 +394,23 @@ fn rules_see_what_was() {
     assert_eq!(said(base.clone(), None), Vec::<String>::new());
     assert_eq!(said(with("min", json!(5)), None), ["spec.min: Invalid value: \"object\": min must not be above max"]);
     assert_eq!(said(with("max", json!(100)), None), ["spec: Forbidden: max is 100"]);
-    assert_eq!(said(with("fixed", json!("b")), Some(base.clone())), ["spec.fixed: Invalid value: \"string\": fixed is immutable"]);
+    assert_eq!(
+        said(with("fixed", json!("b")), Some(base.clone())),
+        ["spec.fixed: Invalid value: \"string\": fixed is immutable"]
+    );
     assert_eq!(said(with("once", json!("p")), Some(base.clone())).len(), 1);
-    assert_eq!(said(with("l", json!([{ "k": "y", "v": 1 }, { "k": "x", "v": 4 }])), Some(base.clone())), ["spec.l[1].v: Invalid value: \"integer\": failed rule: self >= oldSelf"]);
+    assert_eq!(
+        said(with("l", json!([{ "k": "y", "v": 1 }, { "k": "x", "v": 4 }])), Some(base.clone())),
+        ["spec.l[1].v: Invalid value: \"integer\": failed rule: self >= oldSelf"]
+    );
     assert_eq!(said(with("when", json!("2019-01-01T00:00:00Z")), None).len(), 1);
     let blocked = said(with("min", json!("x")), None);
-    assert!(blocked.iter().any(|fault| fault.starts_with("<nil>: Invalid value: null: some validation rules were not checked")), "{blocked:?}");
+    assert!(
+        blocked
+            .iter()
+            .any(|fault| fault.starts_with("<nil>: Invalid value: null: some validation rules were not checked")),
+        "{blocked:?}"
+    );
 }
 
 #[test]
@@ -310,18 +443,55 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i32>().prop_map(Value::from),
-        prop::sample::select(vec!["object", "array", "string", "integer", "", "self.a == 1", "^a(b", "map", "set", "x", ".spec", "date-time"]).prop_map(Value::from),
+        prop::sample::select(vec![
+            "object",
+            "array",
+            "string",
+            "integer",
+            "",
+            "self.a == 1",
+            "^a(b",
+            "map",
+            "set",
+            "x",
+            ".spec",
+            "date-time"
+        ])
+        .prop_map(Value::from),
     ];
     let words = prop::sample::select(vec![
-        "type", "properties", "items", "additionalProperties", "default", "anyOf", "oneOf", "not", "required", "enum", "pattern", "minimum",
-        "x-kubernetes-validations", "rule", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-preserve-unknown-fields",
-        "x-kubernetes-int-or-string", "x-kubernetes-embedded-resource", "nullable", "spec", "a", "metadata", "allOf", "format",
+        "type",
+        "properties",
+        "items",
+        "additionalProperties",
+        "default",
+        "anyOf",
+        "oneOf",
+        "not",
+        "required",
+        "enum",
+        "pattern",
+        "minimum",
+        "x-kubernetes-validations",
+        "rule",
+        "x-kubernetes-list-type",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-embedded-resource",
+        "nullable",
+        "spec",
+        "a",
+        "metadata",
+        "allOf",
+        "format",
     ]);
     leaf.prop_recursive(5, 64, 6, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((words.clone(), inner), 0..6)
-                .prop_map(|fields| Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())),
+            prop::collection::vec((words.clone(), inner), 0..6).prop_map(|fields| Value::Object(
+                fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+            )),
         ]
     })
 }

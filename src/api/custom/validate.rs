@@ -139,14 +139,21 @@ impl Walk {
         let Some(number) = value.as_f64() else { return };
         let bounds = &node.bounds;
         if let Some(max) = bounds.maximum {
-            let (fits, words) = if bounds.below_maximum { (number < max, "less than") } else { (number <= max, "less than or equal to") };
+            let (fits, words) = if bounds.below_maximum {
+                (number < max, "less than")
+            } else {
+                (number <= max, "less than or equal to")
+            };
             if !fits {
                 self.invalid(value, &format!("should be {words} {max}"));
             }
         }
         if let Some(min) = bounds.minimum {
-            let (fits, words) =
-                if bounds.above_minimum { (number > min, "greater than") } else { (number >= min, "greater than or equal to") };
+            let (fits, words) = if bounds.above_minimum {
+                (number > min, "greater than")
+            } else {
+                (number >= min, "greater than or equal to")
+            };
             if !fits {
                 self.invalid(value, &format!("should be {words} {min}"));
             }
@@ -234,7 +241,8 @@ impl Walk {
                 }
                 1 => {}
                 more => {
-                    let sentence = format!("must validate one and only one schema (oneOf). Found {more} valid alternatives");
+                    let sentence =
+                        format!("must validate one and only one schema (oneOf). Found {more} valid alternatives");
                     self.composite(&sentence);
                 }
             }

@@ -117,9 +117,19 @@ async fn wrong_resources_are_refused_with_causes() {
     let missing = send(json!({ "metadata": { "name": "a" }, "spec": {} })).await;
     assert!(missing.refusal().contains("spec.size: Required value"), "{}", missing.refusal());
     let ruled = send(widget("a", 100)).await;
-    assert_eq!(ruled.refusal(), "422 Invalid Widget.example.com \"a\" is invalid: spec: Invalid value: \"object\": too large");
+    assert_eq!(
+        ruled.refusal(),
+        "422 Invalid Widget.example.com \"a\" is invalid: spec: Invalid value: \"object\": too large"
+    );
     let strict = format!("{WIDGETS}?fieldValidation=Strict");
-    let unknown = cluster.ask("POST", &strict, &[JSON], json!({ "metadata": { "name": "a" }, "spec": { "size": 1, "sise": 1 } }).to_string()).await;
+    let unknown = cluster
+        .ask(
+            "POST",
+            &strict,
+            &[JSON],
+            json!({ "metadata": { "name": "a" }, "spec": { "size": 1, "sise": 1 } }).to_string(),
+        )
+        .await;
     assert!(unknown.refusal().contains("strict decoding error: unknown field \"spec.sise\""), "{}", unknown.refusal());
     let no_rule = definition(json!({ "type": "object", "x-kubernetes-validations": [{ "rule": "self.z == 1" }] }));
     let refused = cluster.ask("POST", DEFINITIONS, &[JSON], no_rule.to_string()).await;
@@ -145,7 +155,10 @@ async fn status_and_scale_are_their_own() {
     assert!(made.get("status").is_none());
     let status = json!({ "status": { "replicas": 2, "selector": "a=b" }, "spec": { "replicas": 50 } });
     let said = cluster.ask("PATCH", &format!("{WIDGETS}/a/status"), &[MERGE], status.to_string()).await.json();
-    assert_eq!((&said["spec"]["replicas"], &said["status"]["replicas"], &said["metadata"]["generation"]), (&json!(2), &json!(2), &json!(1)));
+    assert_eq!(
+        (&said["spec"]["replicas"], &said["status"]["replicas"], &said["metadata"]["generation"]),
+        (&json!(2), &json!(2), &json!(1))
+    );
     let scale = cluster.get(&format!("{WIDGETS}/a/scale")).await.json();
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(2), &json!("a=b")));
     let scaled = cluster.ask("PATCH", &format!("{WIDGETS}/a/scale"), &[MERGE], r#"{"spec":{"replicas":7}}"#).await;
@@ -164,7 +177,13 @@ async fn status_and_scale_are_their_own() {
 #[tokio::test]
 async fn a_new_default_shows_in_what_is_stored() {
     let cluster = cluster().await;
-    install(&cluster, &definition(json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "string" } } }))).await;
+    install(
+        &cluster,
+        &definition(
+            json!({ "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "string" } } }),
+        ),
+    )
+    .await;
     let object = json!({ "metadata": { "name": "x" }, "spec": { "a": "1", "b": "2" } });
     cluster.post(WIDGETS, &object).await;
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
@@ -205,7 +224,8 @@ async fn deleting_a_definition_takes_its_resources_along() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), refused).await.expect("nothing new is made");
-    let release = cluster.ask("PATCH", &format!("{WIDGETS}/held"), &[MERGE], r#"{"metadata":{"finalizers":null}}"#).await;
+    let release =
+        cluster.ask("PATCH", &format!("{WIDGETS}/held"), &[MERGE], r#"{"metadata":{"finalizers":null}}"#).await;
     assert_eq!(release.code, 200, "{}", release.text());
     let over = async { while watch.next().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(20), over).await.expect("watches end");
@@ -236,7 +256,9 @@ impl WebhookCaller for Converter {
             object
         };
         let turned: Vec<Value> = body["request"]["objects"].as_array().into_iter().flatten().map(turn).collect();
-        Ok(json!({ "kind": "ConversionReview", "response": { "uid": body["request"]["uid"], "result": { "status": "Success" }, "convertedObjects": turned } }))
+        Ok(
+            json!({ "kind": "ConversionReview", "response": { "uid": body["request"]["uid"], "result": { "status": "Success" }, "convertedObjects": turned } }),
+        )
     }
 }
 
@@ -249,7 +271,8 @@ async fn versions_are_converted_by_a_webhook() {
     let mut second = both["spec"]["versions"][0].clone();
     second["name"] = json!("v2");
     second["storage"] = json!(false);
-    second["schema"]["openAPIV3Schema"]["properties"]["spec"] = json!({ "type": "object", "properties": { "sizeText": { "type": "string" } } });
+    second["schema"]["openAPIV3Schema"]["properties"]["spec"] =
+        json!({ "type": "object", "properties": { "sizeText": { "type": "string" } } });
     both["spec"]["versions"].as_array_mut().unwrap().push(second);
     both["spec"]["conversion"] = json!({
         "strategy": "Webhook", "webhook": { "conversionReviewVersions": ["v1"], "clientConfig": { "service": { "namespace": "default", "name": "convert" } } },
@@ -297,7 +320,8 @@ async fn without_a_webhook_only_the_version_changes() {
     let swap = json!([
         { "op": "replace", "path": "/spec/versions/0/storage", "value": false }, { "op": "replace", "path": "/spec/versions/1/storage", "value": true },
     ]);
-    let swapped = cluster.ask("PATCH", &path, &[("content-type", "application/json-patch+json")], swap.to_string()).await;
+    let swapped =
+        cluster.ask("PATCH", &path, &[("content-type", "application/json-patch+json")], swap.to_string()).await;
     assert_eq!(swapped.json()["status"]["storedVersions"], json!(["v1", "v2"]), "{}", swapped.text());
     let read = async {
         for at in [WIDGETS, v2.as_str()] {
@@ -308,6 +332,11 @@ async fn without_a_webhook_only_the_version_changes() {
     };
     read.await;
     let gone = json!([{ "op": "remove", "path": "/spec/versions/0" }]);
-    let refused = cluster.ask("PATCH", &path, &[("content-type", "application/json-patch+json")], gone.to_string()).await;
-    assert!(refused.refusal().contains("status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions"), "{}", refused.refusal());
+    let refused =
+        cluster.ask("PATCH", &path, &[("content-type", "application/json-patch+json")], gone.to_string()).await;
+    assert!(
+        refused.refusal().contains("status.storedVersions[0]: Invalid value: \"v1\": missing from spec.versions"),
+        "{}",
+        refused.refusal()
+    );
 }

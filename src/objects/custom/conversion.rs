@@ -19,8 +19,7 @@ impl Objects {
     pub(crate) async fn converted(&self, kind: &Kind, objects: Vec<Value>) -> Result<Vec<Value>, Status> {
         let wanted = kind.api_version();
         let mut objects = objects;
-        let foreign: Vec<Value> =
-            objects.iter().filter(|object| api_version(object) != wanted).cloned().collect();
+        let foreign: Vec<Value> = objects.iter().filter(|object| api_version(object) != wanted).cloned().collect();
         let Some(webhook) = kind.custom.as_ref().and_then(|custom| custom.webhook.clone()) else {
             objects.iter_mut().for_each(|object| object["apiVersion"] = json!(wanted));
             return Ok(objects);
@@ -29,17 +28,18 @@ impl Objects {
             return Ok(objects);
         }
         let from = api_version(foreign.first().unwrap_or(&Value::Null)).to_owned();
-        let failed = |why: String| {
-            Status::internal(format!("conversion webhook for {from}, Kind={} failed: {why}", kind.kind))
-        };
+        let failed =
+            |why: String| Status::internal(format!("conversion webhook for {from}, Kind={} failed: {why}", kind.kind));
         let uid = uuid::Uuid::new_v4().to_string();
-        let review_version = review_version(&webhook).ok_or_else(|| failed("no conversionReviewVersions that are known".to_owned()))?;
+        let review_version =
+            review_version(&webhook).ok_or_else(|| failed("no conversionReviewVersions that are known".to_owned()))?;
         let review = json!({
             "kind": "ConversionReview", "apiVersion": review_version,
             "request": { "uid": uid, "desiredAPIVersion": wanted, "objects": foreign },
         });
         let client = webhook.get("clientConfig").cloned().unwrap_or_default();
-        let answer = self.webhook_caller().call(&client, review, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
+        let answer =
+            self.webhook_caller().call(&client, review, PATIENCE).await.map_err(|error| failed(error.to_string()))?;
         let converted = read(&answer, &uid, &wanted, &foreign).map_err(failed)?;
         let mut converted = converted.into_iter();
         for object in objects.iter_mut().filter(|object| api_version(object) != wanted) {
@@ -69,7 +69,8 @@ fn read(answer: &Value, uid: &str, wanted: &str, sent: &[Value]) -> Result<Vec<V
     let result = response.get("result").cloned().unwrap_or_default();
     let status = result.get("status").and_then(Value::as_str).unwrap_or_default();
     if status != "Success" {
-        let message = result.get("message").and_then(Value::as_str).unwrap_or("response.result.status was not 'Success'");
+        let message =
+            result.get("message").and_then(Value::as_str).unwrap_or("response.result.status was not 'Success'");
         return Err(message.to_owned());
     }
     let objects = response.get("convertedObjects").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
@@ -82,7 +83,10 @@ fn read(answer: &Value, uid: &str, wanted: &str, sent: &[Value]) -> Result<Vec<V
 /// A conversion may change labels and annotations, and nothing else of the metadata.
 fn checked(at: usize, object: &Value, sent: &Value, wanted: &str) -> Result<Value, String> {
     if api_version(object) != wanted {
-        return Err(format!("invalid groupVersion at index {at}: returned {:?}, expected {wanted:?}", api_version(object)));
+        return Err(format!(
+            "invalid groupVersion at index {at}: returned {:?}, expected {wanted:?}",
+            api_version(object)
+        ));
     }
     let kind = |object: &Value| object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     if kind(object) != kind(sent) {
@@ -94,7 +98,10 @@ fn checked(at: usize, object: &Value, sent: &Value, wanted: &str) -> Result<Valu
         ("UID", meta::uid(sent), meta::uid(object)),
     ] {
         if was != is {
-            return Err(format!("invalid metadata.{} at index {at}: returned {is:?}, expected {was:?}", field.to_lowercase()));
+            return Err(format!(
+                "invalid metadata.{} at index {at}: returned {is:?}, expected {was:?}",
+                field.to_lowercase()
+            ));
         }
     }
     let mut out = object.clone();

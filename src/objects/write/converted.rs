@@ -1,0 +1,60 @@
+//! Changes in a version of a custom resource that only a webhook can turn into the stored one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use api::{Kind, Status, meta};
+use serde_json::Value;
+
+use super::update::Change;
+use super::{ATTEMPTS, Managing, Target, envelope};
+use crate::managed_fields::Tracker;
+use crate::options::{Sub, WriteOptions, Written};
+use crate::{Objects, refusal};
+
+impl Objects {
+    /// As an update of the stored kind, with a conversion before and after `change`.
+    pub(super) async fn rewrite_converted(
+        &self,
+        target: Target<'_>,
+        stored: &Arc<Kind>,
+        (sub, change): (Sub, Change<'_>),
+        managing: Managing,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        let Target { kind, name, .. } = target;
+        let place = target.namespace.filter(|_| kind.namespaced());
+        let asked = options.asked_for(kind);
+        for _ in 0..ATTEMPTS {
+            self.fresh().await?;
+            let current = self.cached(kind, place, name).ok_or_else(|| refusal::not_found(kind, name))?;
+            let old = self.seen(kind, &current).await?.value();
+            let mut new = change(&old)?;
+            envelope::settle(kind, target.namespace, &mut new)?;
+            kind.behaviour.default(&mut new);
+            if managing == Managing::Record {
+                Tracker::new(self.kinds(), kind).record(sub, &old, &mut new, options);
+            }
+            target.invalid(&kind.behaviour.validate(&new, Some(&old)))?;
+            let new = self.converted(stored, vec![new]).await?.pop().unwrap_or_default();
+            let (seen, moved_on) = (current.revision.to_string(), AtomicBool::new(false));
+            let fixed = |old: &Value| {
+                if meta::resource_version(old) == seen {
+                    return Ok(new.clone());
+                }
+                moved_on.store(true, Ordering::Relaxed);
+                Err(refusal::modified(kind, name))
+            };
+            let stored = Target { kind: stored, ..target };
+            match self.rewrite_stored(stored, sub, &fixed, Managing::Done, &asked).await {
+                Err(_) if moved_on.load(Ordering::Relaxed) => {}
+                Err(status) => return Err(status),
+                Ok(written) => {
+                    let object = self.seen(kind, &written.object).await?;
+                    return Ok(Written { object, ..written });
+                }
+            }
+        }
+        Err(refusal::modified(kind, name))
+    }
+}

@@ -4,12 +4,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use apiserver::authentication::{ClientCertificate, StaticTokens};
 use apiserver::authorization::{Escalation, NodeRestriction, Rbac, Union};
 use apiserver::certificates::{Authority, CertificateRequests};
 use apiserver::tokens::{ServiceAccountTokens, TokenIssuer};
-use apiserver::{ApiServer, Authenticator, Authorizer};
+use apiserver::{ApiServer, Authenticator, Authorizer, HealthCheck};
 use base::Tasks;
 use base::metrics::Metrics;
 use images::ImageStore;
@@ -31,6 +32,8 @@ pub(crate) struct Control {
     pub kubeconfig: PathBuf,
     pub ca_certificate: String,
     pub keys: Arc<ClusterKeys>,
+    /// Set once every role of this process does its work: `/readyz` is about all of them.
+    pub ready: Arc<AtomicBool>,
 }
 
 /// Starts the API and answers once it serves and every cluster's objects exist. `endpoint` is where it is to be reached
@@ -72,6 +75,10 @@ pub(crate) async fn start(
         },
     );
 
+    // Before anybody can ask.
+    let (ready, bootstrapped) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    server.add_check(check("poststarthook/rbac/bootstrap-roles", &bootstrapped));
+    server.add_check(check("roles", &ready));
     let tls = authority.server_tls(&authority.server_certificate(&names(config, address))?)?;
     let serving = server.clone();
     let own = tasks.clone();
@@ -87,6 +94,7 @@ pub(crate) async fn start(
         front_proxy_ca: front_proxy.certificate_pem().to_owned(),
     };
     bootstrap::run(&objects, identity::bootstrap(), &facts).await?;
+    bootstrapped.store(true, Ordering::Release);
     let proxy = front_proxy.client_certificate("front-proxy-client", &[])?;
     server.set_proxy_identity(proxy.certificate_pem, proxy.key_pem);
     server.keep_api_services(tasks);
@@ -100,7 +108,15 @@ pub(crate) async fn start(
         .map_err(|source| StartError::Kubeconfig { path: path.clone(), source })?;
     let ca_certificate = authority.certificate_pem().to_owned();
     let keys = Arc::new(ClusterKeys { authority, issuer });
-    Ok(Control { server, store, address, kubeconfig: path, ca_certificate, keys })
+    Ok(Control { server, store, address, kubeconfig: path, ca_certificate, keys, ready })
+}
+
+/// A line of `/readyz` that is fine once `done` is set.
+fn check(name: &str, done: &Arc<AtomicBool>) -> HealthCheck {
+    let done = Arc::clone(done);
+    HealthCheck::ready(name, move || {
+        if done.load(Ordering::Acquire) { Ok(()) } else { Err("this process is still starting".to_owned()) }
+    })
 }
 
 async fn open_store(config: &Config, paths: &Paths) -> Result<SharedStore, StartError> {

@@ -4,10 +4,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use apiserver::HealthCheck;
 use apiserver::certificates::CertificateError;
 use base::Tasks;
 use base::files::{Claim, ClaimError, claim};
@@ -156,16 +155,14 @@ impl Cluster {
             control.server.set_transport(transport);
         }
         let parts = workers::Parts { config: &config, paths: &paths, upstream: &upstream, images, network, metrics };
-        let roles_ready = Arc::new(AtomicBool::new(false));
-        if let Some(control) = &control {
-            control.server.add_check(ready_check(Arc::clone(&roles_ready)));
-        }
         let workers = Workers::start(parts, control.as_ref(), tasks).await?;
         tokio::select! {
             () = workers.ready() => {}
             failure = tasks.first_failure() => return Err(StartError::Panicked(failure)),
         }
-        roles_ready.store(true, Ordering::Release);
+        if let Some(control) = &control {
+            control.ready.store(true, Ordering::Release);
+        }
         Ok(Self {
             tasks: tasks.clone(),
             grace: config.grace,
@@ -231,17 +228,6 @@ fn check(config: &Config) -> Result<(), StartError> {
         Some(why) => Err(StartError::NodeName { name: name.to_owned(), why }),
         None => Ok(()),
     }
-}
-
-/// `/readyz` is about the whole process, not the API alone.
-fn ready_check(ready: Arc<AtomicBool>) -> HealthCheck {
-    HealthCheck::ready("roles", move || {
-        if ready.load(Ordering::Acquire) {
-            Ok(())
-        } else {
-            Err("some roles of this process are still starting".to_owned())
-        }
-    })
 }
 
 async fn upstream(config: &Config, control: Option<&Control>) -> Result<Upstream, StartError> {

@@ -154,12 +154,14 @@ impl Binding {
     }
 }
 
+/// Of what policies were read: the latest changes to policies and to bindings.
+type Revisions = (u64, u64);
+
 /// All policies of one kind.
 pub(super) struct Configured {
     policies: Shelf,
     bindings: Shelf,
-    /// What was read, and of which revisions.
-    read: Mutex<((u64, u64), Arc<Vec<Policy>>)>,
+    read: Mutex<(Revisions, Arc<Vec<Policy>>)>,
 }
 
 impl Configured {

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::cells::{age_column, column, name_column};
-use super::fields::{default_to, keep, object_at, set, text_at};
+use super::checks::{Faults, invalid_each};
+use super::fields::{keep, list_at, object_at, set, text_at};
 use super::row::row;
-use crate::names::dns_label_errors;
-use crate::{Behaviour, Kind, Scope, meta};
+use crate::names::{dns_label_errors, qualified_name_errors};
+use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
 /// The finalizer that stands in `spec.finalizers` until the namespace is empty.
 pub const FINALIZER: &str = "kubernetes";
@@ -42,7 +43,7 @@ impl Behaviour for Namespace {
         if labels.is_null() {
             *labels = json!({});
         }
-        default_to(labels, NAME_LABEL, name);
+        set(labels, NAME_LABEL, name);
     }
     fn prepare_create(&self, object: &mut Value) {
         self.default(object);
@@ -58,6 +59,30 @@ impl Behaviour for Namespace {
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         keep(object, old, "spec");
         keep(object, old, "status");
+    }
+    fn validate(&self, object: &Value, _old: Option<&Value>) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        for finalizer in list_at(object, "/spec/finalizers").iter().filter_map(Value::as_str) {
+            let wrong = qualified_name_errors(finalizer);
+            let standard = finalizer == FINALIZER || finalizer.contains('/') || !wrong.is_empty();
+            invalid_each(&mut faults, "spec.finalizers", finalizer, wrong);
+            if !standard {
+                let detail = "name is neither a standard finalizer name nor is it fully qualified";
+                faults.push(FieldError::invalid("spec.finalizers", &json!(finalizer), detail));
+            }
+        }
+        faults
+    }
+    fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        let phase = text_at(object, "/status/phase");
+        let (expected, when) =
+            if meta::is_being_deleted(object) { ("Terminating", "is not empty") } else { ("Active", "is empty") };
+        if phase != expected {
+            let detail = format!("may only be '{expected}' if `deletionTimestamp` {when}");
+            faults.push(FieldError::invalid("status.phase", &json!(phase), &detail));
+        }
+        faults
     }
     fn validate_name(&self, name: &str) -> Vec<String> {
         dns_label_errors(name)

@@ -130,6 +130,23 @@ impl Behaviour for Node {
         }
         faults
     }
+    fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        let mut seen = Vec::new();
+        for (at, address) in list_at(object, "/status/addresses").iter().enumerate() {
+            if seen.contains(&address) {
+                faults.push(FieldError::duplicate(format!("status.addresses[{at}]"), address));
+            }
+            seen.push(address);
+        }
+        for field in ["capacity", "allocatable"] {
+            let amounts = object.pointer(&format!("/status/{field}")).and_then(Value::as_object);
+            for (name, amount) in amounts.into_iter().flatten() {
+                super::persistent_volume_claim::amount(&mut faults, amount, &format!("status.{field}.{name}"));
+            }
+        }
+        faults
+    }
     fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         let cordoned = object.get("spec").is_some_and(|spec| flag(spec, "unschedulable"));
         vec![("spec.unschedulable".into(), cordoned.to_string())]

@@ -127,9 +127,32 @@ impl Behaviour for Claim {
         }
         faults
     }
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if meta::annotation(object, CLASS).is_some() {
+            let rule = "deprecated since v1.8; use \"storageClassName\" attribute instead";
+            warnings.push(format!("metadata.annotations[{CLASS}]: {rule}"));
+        }
+        warnings.extend(spec_warnings(object.get("spec").unwrap_or(&Value::Null), "spec"));
+        warnings
+    }
     fn has_generation(&self) -> bool {
         false
     }
+}
+
+/// Warnings about a claim's spec that stands at `path`.
+pub(crate) fn spec_warnings(spec: &Value, path: &str) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for side in ["limits", "requests"] {
+        let Some(size) = spec.pointer(&format!("/resources/{side}/storage")) else { continue };
+        if Quantity::from_json(size).is_ok_and(|size| !size.is_whole()) {
+            let shown = size.as_str().unwrap_or_default();
+            let rule = format!("fractional byte value {shown:?} is invalid, must be an integer");
+            warnings.push(format!("{path}.resources.{side}[storage]: {rule}"));
+        }
+    }
+    warnings
 }
 
 /// A quantity that is not below zero.

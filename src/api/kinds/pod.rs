@@ -3,16 +3,18 @@
 mod columns;
 mod parts;
 mod quality;
+mod spreading;
 mod update;
 
 use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::checks::{Faults, host_name_warning};
+use super::checks::{Faults, host_name_warning, invalid_each};
 use super::fields::{default_text, default_to, flag, get, int, keep, list, object_at, set, text, text_at};
 use super::pod_template::{default_pod_spec, pod_spec_faults, pod_warnings, requests_from_limits};
 use super::row::{PROXY_VERBS, row};
+use crate::names::{dns_subdomain_errors, ip_errors};
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
 pub use quality::quality_of_service;
@@ -60,6 +62,7 @@ impl Behaviour for Pod {
     /// What admission fills in (the account, the priority, tolerations of lost nodes) is not filled in here.
     fn prepare_create(&self, object: &mut Value) {
         self.default(object);
+        spreading::name_own_labels(object);
         let quality = quality_of_service(object);
         let mut status = json!({ "phase": "Pending", "qosClass": quality });
         if !list(object.get("spec").unwrap_or(&Value::Null), "schedulingGates").is_empty() {
@@ -112,6 +115,17 @@ impl Behaviour for Pod {
         let (now, was) = (text_at(object, "/status/qosClass"), text_at(old, "/status/qosClass"));
         if !was.is_empty() && now != was {
             faults.push(FieldError::invalid("status.qosClass", &json!(now), "field is immutable"));
+        }
+        let node = text_at(object, "/status/nominatedNodeName");
+        if !node.is_empty() {
+            invalid_each(&mut faults, "status.nominatedNodeName", node, dns_subdomain_errors(node));
+        }
+        for field in ["podIPs", "hostIPs"] {
+            let addresses = object.pointer(&format!("/status/{field}")).and_then(Value::as_array);
+            for (at, address) in addresses.into_iter().flatten().enumerate() {
+                let ip = text(address, "ip");
+                invalid_each(&mut faults, &format!("status.{field}[{at}]"), ip, ip_errors(ip));
+            }
         }
         faults
     }

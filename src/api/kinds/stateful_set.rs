@@ -141,6 +141,11 @@ impl Behaviour for StatefulSet {
     }
     fn warnings(&self, object: &Value) -> Vec<String> {
         let mut warnings = template_warnings(object);
+        for (at, claim) in fields::list_at(object, "/spec/volumeClaimTemplates").iter().enumerate() {
+            let path = format!("spec.volumeClaimTemplates[{at}].spec");
+            let spec = claim.get("spec").unwrap_or(&Value::Null);
+            warnings.extend(persistent_volume_claim::spec_warnings(spec, &path));
+        }
         let revisions = object.get("spec").and_then(|spec| fields::int(spec, "revisionHistoryLimit"));
         if revisions.is_some_and(|revisions| revisions < 0) {
             let rule = "a negative value retains all historical revisions; a value >= 0 is recommended";

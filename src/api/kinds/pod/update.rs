@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::FieldError;
 use crate::kinds::checks::{Faults, difference};
-use crate::kinds::fields::{get, int, keep, list, same, set, text};
+use crate::kinds::fields::{entries, get, int, keep, list, same, set, text};
 
 /// Faults of an update through the main resource.
 pub(super) fn update_faults(faults: &mut Faults, object: &Value, old: &Value) {
@@ -20,6 +20,7 @@ pub(super) fn update_faults(faults: &mut Faults, object: &Value, old: &Value) {
     deadline_faults(faults, new, old);
     toleration_faults(faults, new, old);
     gate_faults(faults, new, old);
+    selector_faults(faults, new, old);
     let munged = without_what_may_change(new, old);
     if same(Some(&munged), Some(old)) {
         return;
@@ -80,6 +81,18 @@ fn toleration_faults(faults: &mut Faults, new: &Value, old: &Value) {
     if !list(old, "tolerations").iter().all(|toleration| kept.contains(&without_seconds(toleration))) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         faults.push(FieldError::forbidden("spec.tolerations", detail));
+    }
+}
+
+/// A pod that gates hold back can be sent to fewer nodes, and to no others.
+fn selector_faults(faults: &mut Faults, new: &Value, old: &Value) {
+    if list(old, "schedulingGates").is_empty() {
+        return;
+    }
+    let now = new.get("nodeSelector").unwrap_or(&Value::Null);
+    if entries(old, "nodeSelector").any(|(key, value)| now.get(key) != Some(value)) {
+        let detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)";
+        faults.push(FieldError::invalid("spec.nodeSelector", now, detail));
     }
 }
 

@@ -247,6 +247,15 @@ pub(super) fn status_faults(object: &Value) -> Vec<FieldError> {
 
 /// An address once given stays, unless the Service stops, or begins, to need one.
 fn address_kept(faults: &mut Faults, spec: &Value, was: &Value) {
+    let family = |spec: &Value| list(spec, "ipFamilies").first().cloned();
+    if let (Some(now), Some(before)) = (family(spec), family(was))
+        && now != before
+        && needs_cluster_ip(spec)
+        && needs_cluster_ip(was)
+    {
+        faults.retain(|fault| fault.field != "spec.ipFamilies[0]");
+        faults.push(FieldError::invalid("spec.ipFamilies[0]", &now, "may not change once set"));
+    }
     let (now, before) = (text(spec, "clusterIP"), text(was, "clusterIP"));
     let external = [spec, was].iter().any(|spec| text(spec, "type") == "ExternalName");
     if external || before.is_empty() || now == before || (now.is_empty() && !needs_cluster_ip(spec)) {

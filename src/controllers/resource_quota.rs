@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::quota::{self, Amounts};
 use async_trait::async_trait;
@@ -25,6 +26,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::owners::is_deleting;
+use crate::pods::is_finished;
 use crate::{Rig, kinds};
 
 mod counts;
@@ -33,15 +36,32 @@ mod memo;
 use counts::Counted;
 use memo::Memo;
 
+/// When what has come is looked at, in case it was let in before there was a quota to count it.
+const SETTLED: Duration = Duration::from_millis(500);
+/// How long to wait for a cache that is behind, and how often before the server is asked.
+const MOMENT: Duration = Duration::from_millis(10);
+const PATIENCE: u32 = 4;
+/// How often everything is counted without a reason.
+const RESYNC: Duration = Duration::from_secs(300);
+
 pub(crate) fn start(rig: Rig) {
     let quotas = rig.informers.of::<ResourceQuota>();
     let pods = Tracked::new(rig.informers.of::<Pod>(), "pods");
     let services = Tracked::new(rig.informers.of::<Service>(), "services");
     let claims = Tracked::new(rig.informers.of::<PersistentVolumeClaim>(), "persistentvolumeclaims");
-    let controller = Controller::new("resource_quota", &rig.metrics).workers(4).each(&quotas);
-    let controller = pods.wake(controller, &quotas);
-    let controller = services.wake(controller, &quotas);
-    let controller = claims.wake(controller, &quotas);
+    // What a write adds to a quota's status needs no second look.
+    let controller = Controller::new("resource_quota", &rig.metrics).workers(4).watch(&quotas, |change| {
+        let spec = |quota: Option<&Arc<ResourceQuota>>| quota.map(|quota| quota.spec.clone());
+        let differs = spec(change.old.as_ref()) != spec(change.new.as_ref());
+        differs.then(|| change.key.clone()).into_iter().collect()
+    });
+    let controller = pods.wake(controller, &quotas, |old, new| {
+        is_finished(old) != is_finished(new)
+            || is_deleting(&old.metadata) != is_deleting(&new.metadata)
+            || old.spec != new.spec
+    });
+    let controller = services.wake(controller, &quotas, |old, new| old.spec != new.spec);
+    let controller = claims.wake(controller, &quotas, |old, new| old.spec != new.spec || old.status != new.status);
     let queue = controller.queue();
     let quotas = Quotas {
         others: Others { informers: rig.informers, queue, quotas: quotas.clone(), known: Mutex::default() },
@@ -51,6 +71,7 @@ pub(crate) fn start(rig: Rig) {
         services,
         claims,
         written: Mutex::default(),
+        waited: Mutex::default(),
     };
     controller.start(&rig.tasks, quotas);
 }
@@ -85,9 +106,33 @@ where
         Self { informer, plural, memo: Memo::default() }
     }
 
-    fn wake(&self, controller: Controller, quotas: &Informer<ResourceQuota>) -> Controller {
-        let quotas = quotas.clone();
-        controller.watch(&self.informer, move |change| quotas_of(&quotas, &change.key.namespace))
+    /// Counts again when an object goes, or changes as `matters` says. What comes was counted by whoever let it in, and is
+    /// looked at a little later, all at once.
+    fn wake(
+        &self,
+        controller: Controller,
+        quotas: &Informer<ResourceQuota>,
+        matters: impl Fn(&K, &K) -> bool + Send + Sync + 'static,
+    ) -> Controller {
+        let (quotas, queue) = (quotas.clone(), controller.queue());
+        controller.watch(&self.informer, move |change| {
+            let keys = quotas_of(&quotas, &change.key.namespace);
+            match (&change.old, &change.new) {
+                (None, Some(_)) => keys.into_iter().for_each(|key| queue.add_after(key, SETTLED)),
+                (Some(old), Some(new)) if keys.is_empty() || !matters(old, new) => {}
+                _ => return keys,
+            }
+            Vec::new()
+        })
+    }
+
+    /// Whether the cache has everything that was written before the quota.
+    fn has_all(&self, quota: &Seen) -> bool {
+        quota.is_ours || quota.patience == 0 || self.informer.revision() >= quota.revision || !self.is_named(quota)
+    }
+
+    fn is_named(&self, quota: &Seen) -> bool {
+        quota.hard.keys().any(|name| quota::concerns("", self.plural, name))
     }
 
     /// What all objects of the namespace use of what the quota names, as of the quota's revision or later.
@@ -121,6 +166,8 @@ struct Seen {
     is_ours: bool,
     spec: Value,
     hard: Amounts,
+    /// How often the caches may still be waited for.
+    patience: u32,
 }
 
 /// Kinds of which only the number matters: they are watched from the first quota on that counts them.
@@ -146,7 +193,11 @@ impl Others {
             let (quotas, queue) = (self.quotas.clone(), self.queue.clone());
             informer.on_change(move |change| {
                 for key in quotas_of(&quotas, &change.key.namespace) {
-                    queue.add(key);
+                    match (&change.old, &change.new) {
+                        (_, None) => queue.add(key),
+                        (None, Some(_)) => queue.add_after(key, SETTLED),
+                        _ => {}
+                    }
                 }
             });
         }
@@ -186,6 +237,8 @@ struct Quotas {
     others: Others,
     /// The revision that each quota had after this controller's last write.
     written: Mutex<HashMap<Key, u64>>,
+    /// How often in a row a quota has waited for the caches.
+    waited: Mutex<HashMap<Key, u32>>,
 }
 
 #[async_trait]
@@ -193,6 +246,7 @@ impl Reconcile for Quotas {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
         let Some(quota) = self.quotas.at(key) else {
             self.written.lock().remove(key);
+            self.waited.lock().remove(key);
             if self.quotas.in_namespace(&key.namespace).is_empty() {
                 self.pods.memo.forget(&key.namespace);
                 self.services.memo.forget(&key.namespace);
@@ -201,6 +255,11 @@ impl Reconcile for Quotas {
             return Ok(Next::Done);
         };
         let seen = self.seen(key, &quota);
+        if !(self.pods.has_all(&seen) && self.services.has_all(&seen) && self.claims.has_all(&seen)) {
+            // Most often the cache of one kind is only a moment behind that of another.
+            return Ok(Next::After(MOMENT));
+        }
+        self.waited.lock().remove(key);
         let mut used: Amounts = seen.hard.keys().map(|name| (name.clone(), api::Quantity::ZERO)).collect();
         used.extend(self.pods.used(&self.client, key, &seen).await?);
         used.extend(self.services.used(&self.client, key, &seen).await?);
@@ -212,7 +271,7 @@ impl Reconcile for Quotas {
             used.extend(names.into_iter().map(|name| (name, count)));
         }
         self.publish(key, &quota, &seen.hard, &used).await?;
-        Ok(Next::Done)
+        Ok(Next::After(RESYNC))
     }
 }
 
@@ -223,7 +282,10 @@ impl Quotas {
         let is_ours = self.written.lock().get(key) == Some(&revision);
         let spec = serde_json::to_value(&quota.spec).unwrap_or_default();
         let hard = quota::amounts(spec.get("hard"));
-        Seen { revision, is_ours, spec, hard }
+        let mut waited = self.waited.lock();
+        let waited = waited.entry(key.clone()).or_default();
+        *waited += 1;
+        Seen { revision, is_ours, spec, hard, patience: PATIENCE.saturating_sub(*waited) }
     }
 
     async fn publish(

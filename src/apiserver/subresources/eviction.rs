@@ -82,8 +82,11 @@ fn check_preconditions(target: &Target, pod: &Object, options: &DeleteOptions) -
     }
 }
 
+/// A budget, and its kind.
+type Guard = (Arc<Kind>, Arc<Object>);
+
 /// The budget that the pod falls under, if one does.
-fn guard(call: &Call, target: &Target, pod: &Object) -> Result<Option<(Arc<Kind>, Arc<Object>)>, Status> {
+fn guard(call: &Call, target: &Target, pod: &Object) -> Result<Option<Guard>, Status> {
     let Some(kind) = call.kinds.by_resource(GROUP, "v1", BUDGETS) else { return Ok(None) };
     let all = call.server.objects.reader().list(GROUP, BUDGETS, target.namespace());
     let mut found = all.into_iter().filter(|budget| {

@@ -138,6 +138,8 @@ proptest! {
                     made["metadata"] = json!({ "generateName": "p-" });
                 }
                 let size = *size;
+                // On threads of their own: on one they would rarely meet.
+                #[allow(clippy::disallowed_methods)]
                 tokio::spawn(async move { (make(&cluster, "pods", &made).await.code, size) })
             });
             let outcomes: Vec<(u16, u32)> = join_all(attempts).await.into_iter().map(Result::unwrap).collect();

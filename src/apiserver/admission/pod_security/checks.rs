@@ -28,7 +28,7 @@ pub(super) fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The names of the containers that `is_bad` finds.
-pub(super) fn named<'a>(spec: &'a Value, is_bad: impl Fn(&Value) -> bool) -> Vec<&'a str> {
+pub(super) fn named(spec: &Value, is_bad: impl Fn(&Value) -> bool) -> Vec<&str> {
     containers(spec).filter(|container| is_bad(container)).map(|container| text(container, "/name")).collect()
 }
 

@@ -5,15 +5,16 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::cells::{age_column, column, first_three, name_column};
-use super::checks::{Faults, immutable, invalid_each, one_of};
-use super::fields::{default_text, default_to, int, items_mut, list, text};
+use super::checks::{Faults, immutable, invalid_each, one_of, unique};
+use super::fields::{default_text, default_to, get, int, items_mut, list, text};
 use super::row::row;
-use crate::names::{dns_label_errors, dns_subdomain_errors, ip_errors, port_number_errors};
+use crate::names::{dns_label_errors, dns_subdomain_errors, label_value_errors, port_number_errors, special_ip_errors};
 use crate::{Behaviour, FieldError, Kind, Scope};
 
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
 const PORTS_MAX: usize = 20_000;
+const HINTS_MAX: usize = 8;
 
 /// The row.
 pub fn kind() -> Kind {
@@ -100,10 +101,37 @@ fn endpoints(faults: &mut Faults, object: &Value, address_type: &str) {
                 "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => {
                     vec!["must be a valid IPv6 address".to_owned()]
                 }
-                _ if address_type == "FQDN" => Vec::new(),
-                _ => ip_errors(address),
+                _ => special_ip_errors(address),
             };
             invalid_each(faults, &path, address, wrong);
+        }
+        topology_faults(faults, endpoint, &format!("endpoints[{at}]"));
+    }
+}
+
+fn topology_faults(faults: &mut Faults, endpoint: &Value, path: &str) {
+    if let Some(host) = get(endpoint, "hostname").and_then(Value::as_str) {
+        invalid_each(faults, &format!("{path}.hostname"), host, dns_label_errors(host));
+    }
+    if let Some(node) = get(endpoint, "nodeName").and_then(Value::as_str) {
+        invalid_each(faults, &format!("{path}.nodeName"), node, dns_subdomain_errors(node));
+    }
+    if let Some(zone) = get(endpoint, "zone").and_then(Value::as_str) {
+        invalid_each(faults, &format!("{path}.zone"), zone, label_value_errors(zone));
+    }
+    if let Some(hints) = get(endpoint, "hints") {
+        for field in ["forZones", "forNodes"] {
+            let all = list(hints, field);
+            let path = format!("{path}.hints.{field}");
+            if all.len() > HINTS_MAX {
+                faults.push(FieldError::too_many(path.as_str(), all.len(), HINTS_MAX));
+            }
+            let mut seen = BTreeSet::new();
+            for (at, hint) in all.iter().enumerate() {
+                let name = text(hint, "name");
+                invalid_each(faults, &format!("{path}[{at}].name"), name, label_value_errors(name));
+                unique(faults, &mut seen, &format!("{path}[{at}].name"), name);
+            }
         }
     }
 }

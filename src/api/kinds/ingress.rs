@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::cells::{NONE, age_column, column, first_three, load_balancer, name_column, or};
 use super::checks::{Faults, invalid_each, required_name};
-use super::fields::{get, int, list, list_at, text, text_at};
+use super::fields::{get, int, is_set, list, list_at, text, text_at};
 use super::row::row;
 use crate::names::{
-    dns_subdomain_errors, dns1035_label_errors, port_name_errors, port_number_errors, wildcard_subdomain_errors,
+    dns_label_errors, dns_subdomain_errors, ip_errors, path_segment_errors, port_name_errors, port_number_errors,
+    wildcard_subdomain_errors,
 };
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
 
@@ -66,10 +67,10 @@ impl Behaviour for Ingress {
         let class = text(spec, "ingressClassName");
         if old.is_none()
             && !class.is_empty()
-            && let Some(annotated) = meta::annotation(object, CLASS_ANNOTATION)
+            && let Some(annotated) = meta::annotation(object, CLASS_ANNOTATION).filter(|annotated| *annotated != class)
         {
-            let path = format!("metadata.annotations[{CLASS_ANNOTATION}]");
-            let detail = "can not be set when the class field is also set";
+            let path = format!("annotations.{CLASS_ANNOTATION}");
+            let detail = "must match `ingressClassName` when both are specified";
             faults.push(FieldError::invalid(path, &json!(annotated), detail));
         }
         let rules = list(spec, "rules");
@@ -94,27 +95,44 @@ impl Behaviour for Ingress {
                 invalid_each(&mut faults, &format!("spec.tls[{at}].secretName"), secret, dns_subdomain_errors(secret));
             }
         }
-        if !class.is_empty() {
+        if is_set(spec, "ingressClassName") {
             invalid_each(&mut faults, "spec.ingressClassName", class, dns_subdomain_errors(class));
+        }
+        faults
+    }
+    fn validate_status(&self, object: &Value, _old: &Value) -> Vec<FieldError> {
+        let mut faults = Faults::new();
+        for (at, point) in list_at(object, "/status/loadBalancer/ingress").iter().enumerate() {
+            let path = format!("status.loadBalancer.ingress[{at}]");
+            let (ip, host) = (text(point, "ip"), text(point, "hostname"));
+            if !ip.is_empty() {
+                invalid_each(&mut faults, &format!("{path}.ip"), ip, ip_errors(ip));
+            }
+            if !host.is_empty() {
+                invalid_each(&mut faults, &format!("{path}.hostname"), host, dns_subdomain_errors(host));
+                not_an_address(&mut faults, host, &format!("{path}.hostname"));
+            }
         }
         faults
     }
 }
 
+fn not_an_address(faults: &mut Faults, host: &str, path: &str) {
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        faults.push(FieldError::invalid(path, &json!(host), "must be a DNS name, not an IP address"));
+    }
+}
+
 fn host_faults(faults: &mut Faults, host: &str, path: &str) {
-    let rule = if host.starts_with("*.") || host == "*" { wildcard_subdomain_errors } else { dns_subdomain_errors };
+    let rule = if host.contains('*') { wildcard_subdomain_errors } else { dns_subdomain_errors };
     invalid_each(faults, path, host, rule(host));
 }
 
 fn rule_faults(faults: &mut Faults, rule: &Value, path: &str) {
     let host = text(rule, "host");
     if !host.is_empty() {
-        if host.parse::<std::net::IpAddr>().is_ok() {
-            let detail = "must be a DNS name, not an IP address";
-            faults.push(FieldError::invalid(format!("{path}.host"), &json!(host), detail));
-        } else {
-            host_faults(faults, host, &format!("{path}.host"));
-        }
+        not_an_address(faults, host, &format!("{path}.host"));
+        host_faults(faults, host, &format!("{path}.host"));
     }
     let Some(http) = get(rule, "http") else { return };
     let paths = list(http, "paths");
@@ -171,10 +189,12 @@ fn backend(faults: &mut Faults, backend: &Value, path: &str) {
             faults.push(FieldError::invalid(path, &json!(""), "cannot set both resource and service backends"));
         }
         (Some(resource), None) => {
+            if let Some(group) = get(resource, "apiGroup").and_then(Value::as_str) {
+                invalid_each(faults, &format!("{path}.resource.apiGroup"), group, dns_subdomain_errors(group));
+            }
             for field in ["kind", "name"] {
-                if text(resource, field).is_empty() {
-                    faults.push(FieldError::required(format!("{path}.resource.{field}"), ""));
-                }
+                let path = format!("{path}.resource.{field}");
+                required_name(faults, &path, text(resource, field), path_segment_errors);
             }
         }
         (None, Some(service)) => service_backend(faults, service, path),
@@ -185,7 +205,7 @@ fn backend(faults: &mut Faults, backend: &Value, path: &str) {
 }
 
 fn service_backend(faults: &mut Faults, service: &Value, path: &str) {
-    required_name(faults, &format!("{path}.service.name"), text(service, "name"), dns1035_label_errors);
+    required_name(faults, &format!("{path}.service.name"), text(service, "name"), dns_label_errors);
     let port = service.get("port").unwrap_or(&Value::Null);
     let (name, number) = (text(port, "name"), int(port, "number").unwrap_or_default());
     if !name.is_empty() && number != 0 {

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::cells::{NONE, age_column, column, name_column};
-use super::checks::{Faults, IMMUTABLE, invalid_each, one_of};
+use super::checks::{Faults, IMMUTABLE, invalid_each, one_of, required_name};
 use super::fields::{get, text, text_at};
 use super::row::row;
-use crate::names::dns_subdomain_errors;
+use crate::names::{dns_label_errors, dns_subdomain_errors, path_segment_errors};
 use crate::{Behaviour, FieldError, Kind, Scope};
 
 const CONTROLLER_BYTES_MAX: usize = 250;
@@ -63,12 +63,7 @@ impl Behaviour for IngressClass {
             }
         }
         if let Some(reference) = object.get("spec").and_then(|spec| get(spec, "parameters")) {
-            for field in ["kind", "name"] {
-                if text(reference, field).is_empty() {
-                    faults.push(FieldError::required(format!("spec.parameters.{field}"), ""));
-                }
-            }
-            one_of(&mut faults, reference, "spec.parameters", "scope", &["Cluster", "Namespace"], true);
+            reference_faults(&mut faults, reference, "spec.parameters");
         }
         if let Some(old) = old
             && text_at(old, "/spec/controller") != controller
@@ -76,5 +71,22 @@ impl Behaviour for IngressClass {
             faults.push(FieldError::invalid(path, &json!(controller), IMMUTABLE));
         }
         faults
+    }
+}
+
+fn reference_faults(faults: &mut Faults, reference: &Value, path: &str) {
+    if let Some(group) = get(reference, "apiGroup").and_then(Value::as_str) {
+        invalid_each(faults, &format!("{path}.apiGroup"), group, dns_subdomain_errors(group));
+    }
+    for field in ["kind", "name"] {
+        required_name(faults, &format!("{path}.{field}"), text(reference, field), path_segment_errors);
+    }
+    one_of(faults, reference, path, "scope", &["Cluster", "Namespace"], true);
+    let path = format!("{path}.namespace");
+    match (text(reference, "scope"), get(reference, "namespace").and_then(Value::as_str)) {
+        ("Namespace", None) => faults.push(FieldError::required(path, "`parameters.scope` is set to 'Namespace'")),
+        ("Namespace", Some(space)) => invalid_each(faults, &path, space, dns_label_errors(space)),
+        ("Cluster", Some(_)) => faults.push(FieldError::forbidden(path, "`parameters.scope` is set to 'Cluster'")),
+        _ => {}
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::cells::{NONE, age_column, column, joined, load_balancer, name_column, plain_selector, wide};
 use super::fields::{get, int, is_set, keep, list, list_at, set, text, text_at};
 use super::row::{PROXY_VERBS, row};
-use crate::names::dns1035_label_errors;
+use crate::names::dns_label_errors;
 use crate::{Behaviour, FieldError, Kind, Scope};
 
 /// The `clusterIP` of a Service without an address of its own.
@@ -126,7 +126,7 @@ impl Behaviour for Service {
         warnings(object)
     }
     fn validate_name(&self, name: &str) -> Vec<String> {
-        dns1035_label_errors(name)
+        dns_label_errors(name)
     }
     fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         vec![

@@ -93,7 +93,8 @@ fn bad_services_are_told_what_is_wrong() {
             ("/spec/selector", json!({"a b": ""}), &["spec.selector: Invalid value: \"a b\": name part"]),
         ],
     );
-    assert!(!find("services").behaviour.validate_name("1a").is_empty());
+    assert!(find("services").behaviour.validate_name("1a").is_empty());
+    assert!(!find("services").behaviour.validate_name("a.b").is_empty());
 }
 
 #[test]
@@ -146,7 +147,7 @@ fn bad_ingresses_are_told_what_is_wrong() {
     let rows = [
         ("/spec/rules", json!([]), "spec: Invalid value: []: either `defaultBackend` or `rules` must be specified".to_owned()),
         ("/spec/rules/0/host", json!("10.0.0.1"), "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address".to_owned()),
-        ("/spec/rules/0/host", json!("*a.b"), "spec.rules[0].host: Invalid value: \"*a.b\": a lowercase RFC 1123 subdomain".to_owned()),
+        ("/spec/rules/0/host", json!("*a.b"), "spec.rules[0].host: Invalid value: \"*a.b\": a wildcard DNS-1123 subdomain".to_owned()),
         ("/spec/rules/0/http/paths", json!([]), "spec.rules[0].http.paths: Required value".to_owned()),
         ("/spec/rules/0/http/paths/0/pathType", Value::Null, told(".pathType: Required value: pathType must be specified")),
         ("/spec/rules/0/http/paths/0/pathType", json!("Regex"), told(".pathType: Unsupported value: \"Regex\": supported values: \"Exact\", \"ImplementationSpecific\", \"Prefix\"")),
@@ -156,7 +157,7 @@ fn bad_ingresses_are_told_what_is_wrong() {
         ("/spec/rules/0/http/paths/0/backend", json!({}), told(".backend: Invalid value: \"\": resource or service backend is required")),
         ("/spec/rules/0/http/paths/0/backend/service/port", json!({}), told(".backend: Required value: port name or number is required")),
         ("/spec/rules/0/http/paths/0/backend/service/name", json!(""), told(".backend.service.name: Required value")),
-        ("/metadata/annotations", json!({"kubernetes.io/ingress.class": "x"}), "metadata.annotations[kubernetes.io/ingress.class]: Invalid value: \"x\": can not be set when the class field is also set".to_owned()),
+        ("/metadata/annotations", json!({"kubernetes.io/ingress.class": "x"}), "annotations.kubernetes.io/ingress.class: Invalid value: \"x\": must match `ingressClassName` when both are specified".to_owned()),
     ];
     for (pointer, value, expected) in rows {
         check_faults("networking.k8s.io/ingresses", &ingress(), &[(pointer, value, &[&expected])]);
@@ -177,6 +178,14 @@ fn ingress_classes_name_their_controller_for_good() {
                 "/spec/controller",
                 json!("x"),
                 &["spec.controller: Invalid value: \"x\": must be a domain-prefixed path"],
+            ),
+            (
+                "/spec/parameters",
+                json!({"kind": "a/b", "name": "n", "scope": "Namespace"}),
+                &[
+                    "spec.parameters.kind: Invalid value: \"a/b\": may not contain '/'",
+                    "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
+                ],
             ),
             (
                 "/spec/controller",

@@ -87,19 +87,17 @@ impl FieldSet {
         }
     }
 
-    /// Takes the members of `other` away, not what is below them. Tells whether there were any.
-    pub fn subtract(&mut self, other: &Self) -> bool {
-        let mut changed = self.member && other.member;
+    /// Takes the members of `other` away, not what is below them.
+    pub fn subtract(&mut self, other: &Self) {
         self.member &= !other.member;
         if !other.children.is_empty() {
             self.children.retain_mut(|(element, child)| {
                 if let Some(theirs) = other.child(element) {
-                    changed |= child.subtract(theirs);
+                    child.subtract(theirs);
                 }
                 !child.is_empty()
             });
         }
-        changed
     }
 
     /// The members of both.
@@ -150,21 +148,25 @@ impl FieldSet {
 
     /// Reads `fieldsV1`. Elements of a kind that nobody knows yet are passed over.
     pub fn from_json(value: &Value) -> Result<Self, String> {
-        let Value::Object(map) = value else { return Err("fieldsV1 must be an object".to_owned()) };
-        Self::read(map)
+        Self::read(value, element_of)
     }
 
-    fn read(map: &Map<String, Value>) -> Result<Self, String> {
+    /// The same, of what was read and written before.
+    pub(super) fn from_stored(value: &Value) -> Result<Self, String> {
+        Self::read(value, |element| Ok(Some(element.into())))
+    }
+
+    fn read(value: &Value, element_of: fn(&str) -> Result<Option<Box<str>>, String>) -> Result<Self, String> {
+        let Value::Object(map) = value else { return Err("fieldsV1 must hold objects".to_owned()) };
         let mut set = Self::default();
         for (element, inner) in map {
-            let Value::Object(inner) = inner else { return Err(format!("{element:?} must hold an object")) };
             if element == "." {
                 set.member = true;
                 continue;
             }
             let Some(known) = element_of(element)? else { continue };
-            let mut child = Self::read(inner)?;
-            child.member |= inner.is_empty();
+            let mut child = Self::read(inner, element_of)?;
+            child.member |= inner.as_object().is_some_and(Map::is_empty);
             set.put(known, child);
         }
         Ok(set)

@@ -27,8 +27,6 @@ pub struct Entry {
     pub subresource: String,
     /// The fields.
     pub set: FieldSet,
-    /// The fields as they were read, while they are the same.
-    pub(super) raw: Option<Value>,
 }
 
 impl Entry {
@@ -42,7 +40,6 @@ impl Entry {
             time: None,
             subresource: writer.subresource.to_owned(),
             set,
-            raw: None,
         }
     }
 
@@ -55,9 +52,7 @@ impl Entry {
     }
 
     pub(super) fn subtract(&mut self, gone: &FieldSet) {
-        if self.set.subtract(gone) {
-            self.raw = None;
-        }
+        self.set.subtract(gone);
     }
 
     /// Who owns a field, for people.
@@ -85,12 +80,11 @@ impl Entry {
         if !self.subresource.is_empty() {
             put("subresource", &self.subresource);
         }
-        let fields = self.raw.clone().unwrap_or_else(|| self.set.to_json());
-        map.insert("fieldsV1".to_owned(), fields);
+        map.insert("fieldsV1".to_owned(), self.set.to_json());
         Value::Object(map)
     }
 
-    fn from_json(value: &Value, number: usize) -> Result<Self, String> {
+    fn from_json(value: &Value, number: usize, stored: bool) -> Result<Self, String> {
         let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let applied = match text("operation").as_str() {
             "Apply" => true,
@@ -107,11 +101,11 @@ impl Entry {
             other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {number}")),
         }
         let none = json!({});
-        let raw = value.get("fieldsV1").unwrap_or(&none);
-        let set = FieldSet::from_json(raw)?;
+        let fields = value.get("fieldsV1").unwrap_or(&none);
+        let set = if stored { FieldSet::from_stored(fields)? } else { FieldSet::from_json(fields)? };
         let time = value.get("time").and_then(Value::as_str).map(str::to_owned);
         let (manager, subresource) = (text("manager"), text("subresource"));
-        Ok(Self { manager, applied, api_version, time, subresource, set, raw: Some(raw.clone()) })
+        Ok(Self { manager, applied, api_version, time, subresource, set })
     }
 }
 
@@ -122,9 +116,18 @@ pub struct Managers(pub(super) Vec<Entry>);
 impl Managers {
     /// Reads `metadata.managedFields`; nothing is nobody. Of two entries of one manager the last counts.
     pub fn from_json(value: Option<&Value>) -> Result<Self, String> {
+        Self::read(value, false)
+    }
+
+    /// The same, of an object that is stored: what is in it has been looked at before.
+    pub(super) fn from_stored(value: Option<&Value>) -> Result<Self, String> {
+        Self::read(value, true)
+    }
+
+    fn read(value: Option<&Value>, stored: bool) -> Result<Self, String> {
         let mut all = Self::default();
         for (number, entry) in value.and_then(Value::as_array).into_iter().flatten().enumerate() {
-            let entry = Entry::from_json(entry, number)?;
+            let entry = Entry::from_json(entry, number, stored)?;
             match all.find(&entry) {
                 Some(held) => *held = entry,
                 None => all.0.push(entry),
@@ -193,7 +196,6 @@ impl Managers {
                 bucket.subresource.clear();
                 bucket.set.add(&merged.set);
                 bucket.time = merged.time;
-                bucket.raw = None;
             }
         }
         self.0.append(&mut updates);

@@ -30,10 +30,12 @@ pub fn updated(versions: &dyn Versions, old: &Value, new: &mut Value, writer: &W
     let sent = own.then(|| Managers::from_json(meta::metadata(new).get(FIELD)).ok());
     let sent = sent.flatten().filter(|managers| !managers.is_empty());
     if difference.is_empty() && sent.is_none() {
-        put(new, held.cloned());
+        if meta::metadata(new).get(FIELD) != held {
+            put(new, held.cloned());
+        }
         return;
     }
-    let mut managers = sent.unwrap_or_else(|| Managers::from_json(held).unwrap_or_default());
+    let mut managers = sent.unwrap_or_else(|| Managers::from_stored(held).unwrap_or_default());
     // Of an object that nobody owned so far nothing is recorded, until somebody applies.
     if !managers.is_empty() || old.is_null() {
         record(versions, &mut managers, (old, new), difference, writer, reach);
@@ -63,9 +65,6 @@ fn record(
     match managers.find(&mine) {
         Some(held) => {
             mine.set.add(&held.set);
-            if mine.set == held.set {
-                mine.raw = held.raw.take();
-            }
             *held = mine;
         }
         None => managers.0.push(mine),
@@ -182,7 +181,7 @@ pub fn applied(
     force: bool,
 ) -> Result<Applied, Refused> {
     let definition = checked(versions, wish, writer)?;
-    let held = Managers::from_json(meta::metadata(live).get(FIELD))
+    let held = Managers::from_stored(meta::metadata(live).get(FIELD))
         .map_err(|why| unhandled(format!("failed to decode managed fields: {why}")))?;
     let mut managers = held;
     if managers.is_empty() && !live.is_null() {

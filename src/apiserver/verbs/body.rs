@@ -108,9 +108,15 @@ pub(crate) async fn patch(call: &mut Call, form: PatchForm) -> Result<Decoded, S
         }
         (Value::Array(_), PatchForm::Json) | (Value::Object(_), PatchForm::Merge | PatchForm::Strategic) => {}
         (_, PatchForm::Json) => {
-            return Err(Status::bad_request("error decoding patch: a JSON patch is a list of operations"));
+            return Err(Status::bad_request(
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+            ));
         }
-        _ => return Err(Status::bad_request("error decoding patch: a merge patch is an object")),
+        _ => {
+            return Err(Status::bad_request(
+                "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ));
+        }
     }
     let complaints = if form == PatchForm::Json { unknown_parts(&value) } else { complaints };
     match validation(call) {

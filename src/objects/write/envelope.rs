@@ -29,15 +29,13 @@ pub(super) fn settle(kind: &Kind, namespace: Option<&str>, object: &mut Value) -
         Some(namespace) => {
             let sent = meta::namespace(object);
             if !sent.is_empty() && sent != namespace {
-                return Err(Status::bad_request(format!(
-                    "the namespace of the provided object does not match the namespace sent on the request: \
-                     {sent:?} is not {namespace:?}"
-                )));
+                return Err(Status::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
             }
             meta::set(object, "namespace", namespace);
         }
-        None if meta::namespace(object).is_empty() => meta::unset(object, "namespace"),
-        None => {}
+        None => meta::unset(object, "namespace"),
     }
     Ok(())
 }

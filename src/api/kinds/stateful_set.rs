@@ -205,7 +205,7 @@ fn template(faults: &mut Faults, spec: &Value) {
     template_label_faults(faults, spec, &template, path);
     let claims = list(spec, "volumeClaimTemplates");
     if let Some(pod) = template.get_mut("spec").filter(|pod| pod.is_object() && !claims.is_empty()) {
-        let names: Vec<&str> = claims.iter().map(|claim| meta::name(claim)).collect();
+        let names: Vec<&str> = claims.iter().map(meta::name).collect();
         let mut volumes: Vec<Value> = list(pod, "volumes").to_vec();
         volumes.retain(|volume| !names.contains(&text(volume, "name")));
         for name in names {

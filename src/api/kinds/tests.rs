@@ -5,6 +5,7 @@ mod batch;
 mod cluster;
 mod config;
 mod controllers;
+mod pod_rules;
 mod pods;
 mod printed;
 mod scaling;
@@ -145,6 +146,10 @@ fn nothing_makes_a_behaviour_panic() {
                 behaviour.prepare_status(&mut new, old);
                 behaviour.validate(&new, Some(old));
                 behaviour.validate_status(&new, old);
+                for part in ["resize", "ephemeralcontainers"] {
+                    behaviour.prepare_subresource(part, &mut new, old);
+                    behaviour.validate_subresource(part, &new, old);
+                }
                 behaviour.prepare_create(&mut new);
                 behaviour.validate(&new, None);
                 behaviour.selectable_fields(&new);

@@ -57,39 +57,7 @@ fn source_faults(faults: &mut Faults, source: &Value, kind: &str, path: &str) {
     if kind == "hostPath" && text(source, "path").split('/').any(|part| part == "..") {
         faults.push(FieldError::invalid(format!("{path}.path"), &json!(text(source, "path")), "must not contain '..'"));
     }
-    match kind {
-        "hostPath" => {
-            let types =
-                ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
-            if !types.contains(&text(source, "type")) {
-                faults.push(FieldError::not_supported(format!("{path}.type"), &source["type"], &types));
-            }
-        }
-        "emptyDir" => {
-            if let Some(limit) = get(source, "sizeLimit")
-                && Quantity::from_json(limit).is_ok_and(Quantity::is_negative)
-            {
-                let detail = "SizeLimit field must be a valid resource quantity";
-                faults.push(FieldError::forbidden(format!("{path}.sizeLimit"), detail));
-            }
-        }
-        "nfs" => {
-            required_text(faults, &format!("{path}.path"), text(source, "path"));
-            if !text(source, "path").is_empty() && !text(source, "path").starts_with('/') {
-                let detail = "must be an absolute path";
-                faults.push(FieldError::invalid(format!("{path}.path"), &json!(text(source, "path")), detail));
-            }
-        }
-        "ephemeral" => match get(source, "volumeClaimTemplate") {
-            None => faults.push(FieldError::required(format!("{path}.volumeClaimTemplate"), "")),
-            Some(claim) => {
-                let empty = json!({});
-                let spec = get(claim, "spec").unwrap_or(&empty);
-                spec_faults(faults, spec, &format!("{path}.volumeClaimTemplate.spec"));
-            }
-        },
-        _ => {}
-    }
+    of_kind(faults, source, kind, path);
     if kind != "projected" {
         return;
     }
@@ -123,6 +91,43 @@ fn source_faults(faults: &mut Faults, source: &Value, kind: &str, path: &str) {
                 ));
             }
         }
+    }
+}
+
+/// What only sources of one kind have.
+fn of_kind(faults: &mut Faults, source: &Value, kind: &str, path: &str) {
+    match kind {
+        "hostPath" => {
+            let types =
+                ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+            if !types.contains(&text(source, "type")) {
+                faults.push(FieldError::not_supported(format!("{path}.type"), &source["type"], &types));
+            }
+        }
+        "emptyDir" => {
+            if let Some(limit) = get(source, "sizeLimit")
+                && Quantity::from_json(limit).is_ok_and(Quantity::is_negative)
+            {
+                let detail = "SizeLimit field must be a valid resource quantity";
+                faults.push(FieldError::forbidden(format!("{path}.sizeLimit"), detail));
+            }
+        }
+        "nfs" => {
+            required_text(faults, &format!("{path}.path"), text(source, "path"));
+            if !text(source, "path").is_empty() && !text(source, "path").starts_with('/') {
+                let detail = "must be an absolute path";
+                faults.push(FieldError::invalid(format!("{path}.path"), &json!(text(source, "path")), detail));
+            }
+        }
+        "ephemeral" => match get(source, "volumeClaimTemplate") {
+            None => faults.push(FieldError::required(format!("{path}.volumeClaimTemplate"), "")),
+            Some(claim) => {
+                let empty = json!({});
+                let spec = get(claim, "spec").unwrap_or(&empty);
+                spec_faults(faults, spec, &format!("{path}.volumeClaimTemplate.spec"));
+            }
+        },
+        _ => {}
     }
 }
 

@@ -54,6 +54,7 @@ mod resource_quota;
 mod root_ca;
 mod selection;
 mod service_account;
+mod service_cidrs;
 mod stateful_set;
 mod storage_protection;
 mod suffix;

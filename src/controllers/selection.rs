@@ -109,6 +109,7 @@ pub const ALL: &[Entry] = &[
         "endpointslicemirroring-controller",
         crate::endpoint_slice_mirroring::start,
     ),
+    entry("service-cidr-controller", "servicecidr", "service-cidrs-controller", crate::service_cidrs::start),
     entry("node-lifecycle-controller", "nodelifecycle", "node-controller", crate::node_taints::start),
     entry(
         "persistentvolumeclaim-protection-controller",

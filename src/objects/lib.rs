@@ -35,6 +35,7 @@ mod options;
 mod reader;
 mod refusal;
 pub mod scale;
+mod service_addresses;
 mod services;
 mod shelf;
 #[cfg(test)]

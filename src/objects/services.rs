@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use store::{Check, Txn};
 
 use crate::write::Target;
-use crate::{Charge, Objects, keys};
+use crate::{Charge, Objects, keys, service_addresses};
 
 /// Where Services get their addresses and ports from.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +62,12 @@ impl Claims {
         txn.checks.extend(self.taken.iter().map(|(key, _)| Check::Absent(key.clone())));
         txn.puts.extend(self.taken.iter().cloned());
         txn.deletes.extend(self.released.iter().cloned());
+        for (key, owner) in &self.taken {
+            let Some(address) = address_of(key) else { continue };
+            let object = service_addresses::object(address, &String::from_utf8_lossy(owner));
+            txn.puts.push((service_addresses::key(address), object));
+        }
+        txn.deletes.extend(self.released.iter().filter_map(|key| address_of(key)).map(service_addresses::key));
         self.charges.iter().for_each(|charge| charge.add_to(txn));
     }
 
@@ -99,6 +105,19 @@ fn is_service(kind: &Kind) -> bool {
 
 fn address_key(address: &str) -> String {
     format!("{}clusterips/{address}", keys::ALLOCATED)
+}
+
+/// The address that a key stands for.
+fn address_of(key: &str) -> Option<&str> {
+    key.strip_prefix(keys::ALLOCATED)?.strip_prefix("clusterips/")
+}
+
+/// What goes with an object that is removed.
+pub(crate) fn freed(kind: &Kind, object: &Value) -> Vec<String> {
+    let mut keys = held(kind, object);
+    let addresses: Vec<String> = keys.iter().filter_map(|key| address_of(key)).map(service_addresses::key).collect();
+    keys.extend(addresses);
+    keys
 }
 
 fn port_key(port: u64) -> String {

@@ -203,7 +203,7 @@ impl Objects {
         let key = target.key();
         let mut txn =
             Txn { checks: vec![Check::At(key.clone(), current.revision)], deletes: vec![key], ..Txn::default() };
-        txn.deletes.extend(services::held(target.kind, &current.value()));
+        txn.deletes.extend(services::freed(target.kind, &current.value()));
         match self.commit(txn).await? {
             Ok(revision) => Ok(Outcome::Done(shown(revision)?)),
             Err(key) => Ok(Outcome::Lost(key)),

@@ -1,6 +1,7 @@
 //! The verbs, through the room's door, over a store in memory.
 
 mod concurrency;
+mod custom;
 mod deleting;
 mod expiry;
 mod forms;

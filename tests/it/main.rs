@@ -4,10 +4,12 @@
 
 mod admission;
 mod api;
+mod apply;
 mod bad_input;
 mod bad_pods;
 mod command_line;
 mod crash;
+mod custom_resources;
 mod full_disk;
 mod guests;
 mod identities;

@@ -41,9 +41,7 @@ fn object(name: &str, schema: &Value, whole: bool) -> Definition {
             }
             let mut made = field(key, any(&format!("{name}.{key}"), inner));
             made.required = required.contains(&key.as_str());
-            // A null where none may stand gives way to a default; without one it is told of.
-            let has_default = inner.get("default").is_some_and(|default| !default.is_null());
-            made.nullable = flag(inner, "nullable") || !has_default;
+            made.nullable = flag(inner, "nullable");
             made.atomic = text(inner, "x-kubernetes-map-type") == "atomic";
             fields.push(made);
         }

@@ -115,7 +115,7 @@ pub fn mutating_policy(policy: &Value) -> Vec<FieldError> {
             let expression = text(change, "expression");
             let Some(program) = check.one(path.clone(), expression, Type::Dyn) else { continue };
             let fits = match (field, program.result()) {
-                (_, Type::Dyn) => true,
+                ("jsonPatch", Type::Dyn) => true,
                 ("applyConfiguration", Type::Object(object)) => object.name == "Object",
                 ("jsonPatch", Type::List(of, _)) => match &**of {
                     Type::Object(object) => object.name == "JSONPatch",

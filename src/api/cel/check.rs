@@ -1,12 +1,13 @@
 //! Checks names and types before anything is evaluated.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube_cel::cel::Value;
 
 use super::ast::{Binary, Expr, Fold, Node, Shape};
 use super::lexer::Fault;
-use super::types::Type;
+use super::types::{ObjectType, Type};
 use super::{calls, cost, names, signatures};
 
 /// What is found out.
@@ -73,10 +74,7 @@ impl Checker {
             Node::Index { of, at, optional } => self.index(expr.at, of, at, *optional),
             Node::List(entries) => self.list(entries),
             Node::Map(entries) => self.map(entries),
-            Node::Struct(_, fields) => {
-                let spent = fields.iter().fold(40u64, |sum, (_, _, value)| sum.saturating_add(self.infer(value).1));
-                (Type::Dyn, spent)
-            }
+            Node::Struct(name, fields) => self.construct(expr.at, name, fields),
             Node::Call { function, target, args } => self.call(expr.at, function, target.as_deref(), args),
             Node::And(terms) => self.logic(expr.at, "_&&_", terms),
             Node::Or(terms) => self.logic(expr.at, "_||_", terms),
@@ -105,6 +103,28 @@ impl Checker {
                 (body, spent.saturating_add(more))
             }
         }
+    }
+
+    /// `Object{…}` and what lies in one, and `JSONPatch{…}`: the objects that mutating policies make.
+    fn construct(&mut self, at: usize, name: &str, fields: &[(bool, String, Expr)]) -> Inferred {
+        let mut spent = 40u64;
+        let mut inferred = BTreeMap::new();
+        for (_, field, value) in fields {
+            let (found, more) = self.infer(value);
+            spent = spent.saturating_add(more);
+            inferred.insert(field.clone(), found);
+        }
+        if name == "JSONPatch" {
+            let known = ["op", "path", "from", "value"];
+            if let Some((_, field, _)) = fields.iter().find(|(_, field, _)| !known.contains(&field.as_str())) {
+                return (self.fault(at, format!("undefined field '{field}'")), spent);
+            }
+            inferred = ["op", "path", "from"].map(|field| (field.to_owned(), Type::text())).into();
+            inferred.insert("value".to_owned(), Type::Dyn);
+        } else if name != "Object" && !name.starts_with("Object.") {
+            return (self.fault(at, format!("undeclared reference to '{name}' (in container '')")), spent);
+        }
+        (Type::Object(Arc::new(ObjectType { name: name.to_owned(), fields: inferred })), spent)
     }
 
     fn ident(&mut self, at: usize, name: &str) -> Type {

@@ -196,3 +196,19 @@ proptest! {
         let _ = decode(&[PREFIX, &raw].concat());
     }
 }
+
+#[test]
+fn an_api_service_comes_out_whole() {
+    let service = new().text(1, "space").text(2, "name").int(3, 8443);
+    let spec =
+        new().message(1, &service).text(2, "example.com").text(3, "v1").int(4, 1).bytes(5, &[]).int(7, 100).int(8, 15);
+    let raw = new().message(1, &meta("v1.example.com")).message(2, &spec).message(3, &new());
+    let bytes = envelope("apiregistration.k8s.io/v1", "APIService", &raw);
+    assert_eq!(
+        decode(&bytes).unwrap()["spec"],
+        json!({
+            "service": {"namespace": "space", "name": "name", "port": 8443}, "group": "example.com", "version": "v1",
+            "insecureSkipTLSVerify": true, "groupPriorityMinimum": 100, "versionPriority": 15,
+        })
+    );
+}

@@ -211,6 +211,43 @@ class Generator:
         return "\n".join(lines) + "\n"
 
 
+# The aggregator's types are in no client that was at hand: their numbers and pointers, from its published protobuf file.
+AGGREGATOR = "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1."
+SUPPLEMENT = {
+    "APIService": {"metadata": "1e", "spec": "2e", "status": "3e"},
+    "APIServiceCondition": {"type": "1", "status": "2", "lastTransitionTime": "3e", "reason": "4e", "message": "5e"},
+    "APIServiceList": {"metadata": "1e", "items": "2"},
+    "APIServiceSpec": {
+        "service": "1pe",
+        "group": "2e",
+        "version": "3e",
+        "insecureSkipTLSVerify": "4e",
+        "caBundle": "5e",
+        "groupPriorityMinimum": "7",
+        "versionPriority": "8",
+    },
+    "APIServiceStatus": {"conditions": "1e"},
+    "ServiceReference": {"namespace": "1e", "name": "2e", "port": "3pe"},
+}
+
+
+def supplemented(text):
+    lines, fields = [], {}
+    for line in text.splitlines():
+        if line.startswith("="):
+            name = line[1:].split("\t")[0]
+            fields = SUPPLEMENT.get(name.removeprefix(AGGREGATOR), {}) if name.startswith(AGGREGATOR) else {}
+        parts = line.split("\t")
+        if parts[0] in fields and (len(parts) < 3 or not parts[2]):
+            parts += [""] * (4 - len(parts))
+            parts[2], flags = fields[parts[0]][0], fields[parts[0]][1:]
+            required = "r" if parts[3].startswith("r") else ""
+            parts[3] = required + flags + parts[3].removeprefix("r")
+            line = "\t".join(parts)
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def parse_tag(tag):
     out = {}
     while tag.strip():
@@ -223,7 +260,7 @@ def parse_tag(tag):
 def main():
     definitions, *binaries = sys.argv[1:]
     generator = Generator(json.load(open(definitions))["$defs"], binaries)
-    text = generator.text()
+    text = supplemented(generator.text())
     with open("kubernetes-1.36.txt.gz", "wb") as out:
         with gzip.GzipFile(filename="", mode="wb", fileobj=out, compresslevel=9, mtime=0) as packed:
             packed.write(text.encode())

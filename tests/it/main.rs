@@ -12,6 +12,7 @@ mod crash;
 mod custom_resources;
 mod full_disk;
 mod guests;
+mod helm;
 mod identities;
 mod kinds;
 mod kubectl;

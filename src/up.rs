@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use cli::connection::Call;
 use cli::{Connection, UpArgs, apply, terminal};
-use cluster::{Cluster, Config, Role, Roles, StartError};
+use cluster::{Cluster, Config, Modes, Role, Roles, StartError};
 use serde_json::Value;
 
 /// The exit code for a command line that asks for what cannot be.
@@ -82,6 +82,7 @@ fn config(args: &UpArgs) -> anyhow::Result<Config> {
         kubeconfig: args.kubeconfig.clone(),
         node_name: args.node_name.clone(),
         token_auth_file: args.token_auth_file.clone(),
+        authorization_mode: Modes::parse(&args.authorization_mode)?,
         grace: GRACE,
         artifacts: None,
     })

@@ -2,6 +2,7 @@
 
 mod escalation;
 mod index;
+mod modes;
 mod node;
 mod node_restriction;
 mod rbac;
@@ -13,6 +14,7 @@ use api::{AccessRequest, Status, UserInfo};
 use async_trait::async_trait;
 
 pub use escalation::Escalation;
+pub use modes::{ModeError, Modes};
 pub use node::NodeAuthorizer;
 pub use node_restriction::NodeRestriction;
 pub use rbac::Rbac;

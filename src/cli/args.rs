@@ -108,6 +108,9 @@ pub struct UpArgs {
     /// Kubernetes' static token file: token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE")]
     pub token_auth_file: Option<PathBuf>,
+    /// Who decides about requests, one after the other: Node, RBAC, AlwaysAllow, AlwaysDeny
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "Node,RBAC")]
+    pub authorization_mode: Vec<String>,
     /// Which log lines go to standard error: warn, info, debug, or target=level,…
     #[arg(long, value_name = "FILTER", env = "CORACLE_LOG", default_value = "warn")]
     pub log: String,

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use apiserver::authorization::Modes;
+
 use crate::roles::Roles;
 
 /// Everything that `coracle up` can be told, with its defaults resolved.
@@ -31,6 +33,8 @@ pub struct Config {
     pub node_name: Option<String>,
     /// Kubernetes' static token file.
     pub token_auth_file: Option<PathBuf>,
+    /// Who decides about requests.
+    pub authorization_mode: Modes,
     /// How long pods get to end at shutdown.
     pub grace: Duration,
     /// Compiled components; the user's cache folder by default.
@@ -51,6 +55,7 @@ impl Default for Config {
             kubeconfig: None,
             node_name: None,
             token_auth_file: None,
+            authorization_mode: Modes::default(),
             grace: Duration::from_secs(30),
             artifacts: None,
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use apiserver::authentication::{ClientCertificate, StaticTokens};
-use apiserver::authorization::{Escalation, NodeRestriction, Rbac, Union};
+use apiserver::authorization::{Escalation, NodeRestriction, Rbac};
 use apiserver::certificates::{Authority, CertificateRequests};
 use apiserver::tokens::{ServiceAccountTokens, TokenIssuer};
 use apiserver::{ApiServer, Authenticator, Authorizer, HealthCheck};
@@ -59,7 +59,7 @@ pub(crate) async fn start(
     apiserver::admission::install(&objects);
     authenticators.push(Arc::new(ServiceAccountTokens::new(Arc::clone(&issuer), &objects)));
     let rbac = Rbac::new(&objects);
-    let authorizer: Arc<dyn Authorizer> = Arc::new(Union::node_and_rbac(&objects, rbac.clone()));
+    let authorizer: Arc<dyn Authorizer> = Arc::new(config.authorization_mode.union(&objects, &rbac));
     objects.add_admission(Arc::new(NodeRestriction::new(&objects)));
     objects.add_admission(Arc::new(CertificateRequests::new(Arc::clone(&authorizer))));
     objects.add_admission(Arc::new(Escalation::new(rbac, Arc::clone(&authorizer))));

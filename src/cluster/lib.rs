@@ -36,6 +36,7 @@ mod usage;
 mod webhooks;
 mod workers;
 
+pub use apiserver::authorization::{ModeError, Modes};
 pub use capacity::CapacityError;
 pub use config::Config;
 pub use paths::Paths;

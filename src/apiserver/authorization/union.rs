@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use api::{AccessRequest, UserInfo};
 use async_trait::async_trait;
-use objects::Objects;
 
-use super::{Authorizer, Decision, NodeAuthorizer, Rbac, Rule};
+use super::{Authorizer, Decision, Rule};
 
 /// Asks one after the other, until one allows or denies. Members of `system:masters` are allowed everything before
 /// anybody is asked.
@@ -25,11 +24,6 @@ impl Union {
     /// Of these.
     pub fn new(members: Vec<Arc<dyn Authorizer>>) -> Self {
         Self { members }
-    }
-
-    /// What Kubernetes is started with: nodes by what runs on them, everybody by the roles that they have.
-    pub fn node_and_rbac(objects: &Objects, rbac: Rbac) -> Self {
-        Self::new(vec![Arc::new(NodeAuthorizer::new(objects)), Arc::new(rbac)])
     }
 }
 

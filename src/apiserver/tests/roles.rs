@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::harness::{Answer, Cluster, cluster_over};
 use crate::authentication::StaticTokens;
-use crate::authorization::{Escalation, Rbac, Union};
+use crate::authorization::{Escalation, NodeRestriction, Rbac};
+use crate::certificates::CertificateRequests;
 use crate::{Authorizer, Config};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -17,7 +18,9 @@ const TOKENS: &str =
 pub(super) async fn cluster() -> Cluster {
     let cluster = cluster_over(|objects| {
         let rbac = Rbac::new(objects);
-        let authorizer: Arc<dyn Authorizer> = Arc::new(Union::node_and_rbac(objects, rbac.clone()));
+        let authorizer: Arc<dyn Authorizer> = Arc::new(crate::authorization::Modes::default().union(objects, &rbac));
+        objects.add_admission(Arc::new(NodeRestriction::new(objects)));
+        objects.add_admission(Arc::new(CertificateRequests::new(Arc::clone(&authorizer))));
         objects.add_admission(Arc::new(Escalation::new(rbac, Arc::clone(&authorizer))));
         let tokens = StaticTokens::parse(TOKENS, "tokens").unwrap();
         Config { authorizer, authenticators: vec![Arc::new(tokens)], ..Config::default() }
@@ -276,4 +279,106 @@ async fn a_node_reads_what_its_pods_need() {
     let named = "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0";
     assert_eq!(cluster.ask("DELETE", named, &[], "").await.code, 200);
     assert_eq!(get(&cluster, "node", &mine).await, 403);
+}
+
+#[tokio::test]
+async fn a_node_writes_about_itself_and_its_pods() {
+    let cluster = cluster().await;
+    for name in ["a", "b"] {
+        cluster.post("/api/v1/nodes", &json!({ "metadata": { "name": name } })).await;
+    }
+    for (name, node) in [("mine", "a"), ("other", "b")] {
+        let mut pod = super::harness::pod(name);
+        pod["spec"]["nodeName"] = json!(node);
+        cluster.post("/api/v1/namespaces/default/pods", &pod).await;
+    }
+    let merge = [("authorization", "Bearer node"), ("content-type", "application/merge-patch+json")];
+    let pods = "/api/v1/namespaces/default/pods";
+    let status = json!({ "status": { "phase": "Running" } });
+    for (path, body, wanted) in [
+        ("/api/v1/nodes/a/status".to_owned(), json!({ "status": {} }), "200"),
+        (
+            "/api/v1/nodes/b/status".to_owned(),
+            json!({ "status": {} }),
+            "403 Forbidden nodes \"b\" is forbidden: node \"a\" is not allowed to modify node \"b\"",
+        ),
+        ("/api/v1/nodes/a".to_owned(), json!({ "metadata": { "labels": { "example.com/x": "1" } } }), "200"),
+        (
+            "/api/v1/nodes/a".to_owned(),
+            json!({ "metadata": { "labels": { "node-restriction.kubernetes.io/x": "1" } } }),
+            "403 Forbidden nodes \"a\" is forbidden: node \"a\" is not allowed to modify labels: node-restriction.kubernetes.io/x",
+        ),
+        (
+            "/api/v1/nodes/a".to_owned(),
+            json!({ "spec": { "taints": [{ "key": "a", "effect": "NoSchedule" }] } }),
+            "403 Forbidden nodes \"a\" is forbidden: node \"a\" is not allowed to modify taints",
+        ),
+        (format!("{pods}/mine/status"), status.clone(), "200"),
+        (
+            format!("{pods}/other/status"),
+            status,
+            "403 Forbidden pods \"other\" is forbidden: node \"a\" can only update pod status for pods with spec.nodeName set to itself",
+        ),
+    ] {
+        let answer = cluster.knock("PATCH", &path, &merge, body.to_string()).await;
+        let found = if answer.code == 200 { "200".to_owned() } else { answer.refusal() };
+        assert_eq!(found, wanted, "{path}: {body}");
+    }
+    let refused = as_user(&cluster, "node", "POST", pods, &super::harness::pod("new")).await.refusal();
+    assert!(refused.ends_with("annotation, node \"a\" can only create mirror pods"), "{refused}");
+    let refused = as_user(&cluster, "node", "DELETE", &format!("{pods}/other"), &Value::Null).await.refusal();
+    assert!(refused.ends_with("node \"a\" can only delete pods with spec.nodeName set to itself"), "{refused}");
+    let lease = |name: &str| json!({ "metadata": { "name": name } });
+    cluster.post("/api/v1/namespaces", &json!({ "metadata": { "name": "kube-node-lease" } })).await;
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    for (name, wanted) in [("a", 201), ("b", 403)] {
+        assert_eq!(as_user(&cluster, "node", "POST", leases, &lease(name)).await.code, wanted, "{name}");
+    }
+}
+
+const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+
+#[tokio::test]
+async fn certificates_are_approved_by_those_who_may() {
+    let cluster = cluster().await;
+    let own = json!([
+        { "verbs": ["create"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests"] },
+        { "verbs": ["update"], "apiGroups": ["certificates.k8s.io"], "resources": ["certificatesigningrequests/approval"] },
+    ]);
+    grant(&cluster, "requester", &own, "User", "jane").await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    let request = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, pem);
+    let request = json!({
+        "metadata": { "name": "r" },
+        "spec": {
+            "request": request, "signerName": "example.com/signer", "usages": ["client auth"],
+            "username": "somebody else",
+        },
+    });
+    let made = as_user(&cluster, "jane", "POST", REQUESTS, &request).await;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let mut made = made.json();
+    assert_eq!(made["spec"]["username"], "jane");
+    assert_eq!(made["spec"]["groups"], json!(["dev", "ops", "system:authenticated"]));
+    made["status"]["conditions"] = json!([{ "type": "Approved", "status": "True", "reason": "Test" }]);
+    let approval = format!("{REQUESTS}/r/approval");
+    let refused = as_user(&cluster, "jane", "PUT", &approval, &made).await.refusal();
+    let wanted = "403 Forbidden certificatesigningrequests.certificates.k8s.io \"r\" is forbidden: user not permitted to \
+                  approve requests with signerName \"example.com/signer\"";
+    assert_eq!(refused, wanted);
+    let signers = json!([{
+        "verbs": ["approve"], "apiGroups": ["certificates.k8s.io"], "resources": ["signers"],
+        "resourceNames": ["example.com/*"],
+    }]);
+    grant(&cluster, "approver", &signers, "User", "jane").await;
+    let approved = as_user(&cluster, "jane", "PUT", &approval, &made).await;
+    assert_eq!(approved.code, 200, "{}", approved.text());
+    let approved = approved.json();
+    assert_eq!(approved["status"]["conditions"][0]["type"], "Approved");
+    // What was said once stays said.
+    let mut taken = approved.clone();
+    taken["status"]["conditions"] = json!([]);
+    let refused = as_user(&cluster, "jane", "PUT", &approval, &taken).await;
+    assert_eq!(refused.code, 422, "{}", refused.text());
 }

@@ -69,6 +69,7 @@ impl Reach<'_> {
 pub trait Versions {
     /// The fields of the kind at a version: `None` when it is not served, an inner `None` when nothing is known of them.
     fn definition(&self, api_version: &str) -> Option<Option<&Definition>>;
-    /// An object of the request's version, or of any other that [`Versions::definition`] knows, at `to`.
+    /// An object of the request's version, or of any other that [`Versions::definition`] knows, at `to`. `None` when that
+    /// cannot be known here and now; managers of that version are then left as they are.
     fn convert(&self, object: &Value, to: &str) -> Option<Value>;
 }

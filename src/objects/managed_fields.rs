@@ -97,6 +97,10 @@ impl Versions for Tracker<'_> {
         let from = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         let mut out = object.clone();
         if from != to {
+            // No webhook is asked for the sake of managers.
+            if form::is_remote(self.kind) {
+                return None;
+            }
             form::to_stored(self.at(from)?, &mut out);
             form::from_stored(self.at(to)?, &mut out);
             out["apiVersion"] = json!(to);

@@ -20,6 +20,7 @@ mod limits;
 mod microservices;
 mod pods;
 mod process;
+mod python;
 mod quotas;
 mod roles;
 mod rollout;

@@ -91,10 +91,10 @@ impl Walk {
                 Value::Array(items) => self.entries(list, custom, items),
                 other => self.fault(&format!("expected list, got {}", shown(other))),
             },
-            Schema::String | Schema::Bytes | Schema::Time | Schema::MicroTime | Schema::Duration => {
-                if !value.is_string() {
-                    self.fault(&format!("expected string, got &value.valueUnstructured{{Value:{}}}", bare(value)));
-                }
+            Schema::String | Schema::Bytes | Schema::Time | Schema::MicroTime | Schema::Duration
+                if !value.is_string() =>
+            {
+                self.fault(&format!("expected string, got &value.valueUnstructured{{Value:{}}}", bare(value)));
             }
             Schema::Bool if !value.is_boolean() => self.fault(&format!("expected boolean, got {}", go_type(value))),
             Schema::Int32 | Schema::Int64 | Schema::Number if !value.is_number() => {

@@ -123,13 +123,10 @@ impl<'a> Others<'a> {
                 converted.push((entry.api_version.clone(), self.converted(&entry.api_version)));
             }
             let found = converted.iter().find(|(version, _)| *version == entry.api_version);
-            match found.and_then(|(_, comparison)| comparison.as_ref()) {
-                Some(comparison) => {
-                    each(entry, comparison);
-                    true
-                }
-                None => false,
+            if let Some((_, Some(comparison))) = found {
+                each(entry, comparison);
             }
+            self.versions.definition(&entry.api_version).is_some()
         });
     }
 

@@ -89,7 +89,12 @@ fn kind(crd: &Value, version: &Value, stored: Option<Arc<Kind>>, since: u64) -> 
     let free = Value::Bool(true);
     let definition = match schema {
         Some(schema) => Definition::of_custom(group, name, kind, schema),
-        None => Definition::of_custom(group, name, kind, &serde_json::json!({ "x-kubernetes-preserve-unknown-fields": free })),
+        None => Definition::of_custom(
+            group,
+            name,
+            kind,
+            &serde_json::json!({ "x-kubernetes-preserve-unknown-fields": free }),
+        ),
     };
     let definition = Arc::new(definition);
     let subresources = version.get("subresources").cloned().unwrap_or_default();
@@ -145,7 +150,11 @@ fn deprecation(group: &str, version: &Value, kind: &str) -> Option<String> {
         return None;
     }
     let said = text(version, "/deprecationWarning");
-    if said.is_empty() { Some(format!("{group}/{} {kind} is deprecated", text(version, "/name"))) } else { Some(said.to_owned()) }
+    if said.is_empty() {
+        Some(format!("{group}/{} {kind} is deprecated", text(version, "/name")))
+    } else {
+        Some(said.to_owned())
+    }
 }
 
 /// `.spec.replicas` as a JSON pointer.
@@ -177,16 +186,24 @@ fn columns(version: &Value) -> Vec<Column> {
     let mut columns = vec![name_column()];
     match said {
         None => columns.push(age_column()),
-        Some(said) => columns.extend(said.iter().map(|column| Column {
-            name: text(column, "/name").to_owned(),
-            kind: text(column, "/type").to_owned(),
-            format: text(column, "/format").to_owned(),
-            description: match text(column, "/description") {
-                "" => format!("Custom resource definition column (in JSONPath format): {}", text(column, "/jsonPath")),
-                said => said.to_owned(),
-            },
-            priority: column.get("priority").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok()).unwrap_or(0),
-            cell: Cell::Path(text(column, "/jsonPath").to_owned()),
+        Some(said) => columns.extend(said.iter().map(|column| {
+            Column {
+                name: text(column, "/name").to_owned(),
+                kind: text(column, "/type").to_owned(),
+                format: text(column, "/format").to_owned(),
+                description: match text(column, "/description") {
+                    "" => {
+                        format!("Custom resource definition column (in JSONPath format): {}", text(column, "/jsonPath"))
+                    }
+                    said => said.to_owned(),
+                },
+                priority: column
+                    .get("priority")
+                    .and_then(Value::as_i64)
+                    .and_then(|number| i32::try_from(number).ok())
+                    .unwrap_or(0),
+                cell: Cell::Path(text(column, "/jsonPath").to_owned()),
+            }
         })),
     }
     columns
@@ -195,10 +212,9 @@ fn columns(version: &Value) -> Vec<Column> {
 /// What is told of a definition that is not wrong.
 pub(crate) fn warnings(crd: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    for (at, version) in versions(crd).iter().enumerate() {
+    for version in versions(crd) {
         let Some(schema) = version.pointer("/schema/openAPIV3Schema") else { continue };
-        let path = format!("spec.versions[{at}].schema.openAPIV3Schema");
-        for warning in schema_checks::warnings(&path, &node::Node::read(schema)) {
+        for warning in schema_checks::warnings(&node::Node::read(schema)) {
             if !out.contains(&warning) {
                 out.push(warning);
             }

@@ -14,6 +14,8 @@ pub mod apply;
 pub mod cel;
 pub mod custom;
 pub mod discovery;
+#[cfg(test)]
+mod fuzz;
 pub mod kind;
 pub mod kinds;
 pub mod meta;
@@ -23,6 +25,7 @@ pub mod patch;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
+mod re2;
 pub mod schema;
 pub mod selector;
 pub mod status;

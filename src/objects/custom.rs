@@ -42,12 +42,14 @@ pub(crate) struct Definitions {
     /// The rows that no definition made.
     base: Vec<Arc<Kind>>,
     known: HashMap<String, Known>,
+    /// Those that are not done with.
+    again: HashSet<String>,
 }
 
 impl Definitions {
     /// Reads what is there, before anything is served.
     pub async fn load(store: &SharedStore, base: Vec<Arc<Kind>>) -> Result<Self, store::ListError> {
-        let mut definitions = Self { base, known: HashMap::new() };
+        let mut definitions = Self { base, ..Self::default() };
         let prefix = format!("{}{GROUP}/{PLURAL}/", keys::OBJECTS);
         let (mut after, mut at) = (None::<String>, None);
         loop {
@@ -56,8 +58,13 @@ impl Definitions {
             after = page.entries.last().map(|entry| entry.key.clone());
             for entry in &page.entries {
                 match serde_json::from_slice(&entry.value) {
-                    Ok(crd) => definitions.learn(crd, entry.revision),
-                    Err(error) => tracing::error!(key = entry.key, %error, "a definition cannot be read, it is left out"),
+                    Ok(crd) => {
+                        definitions.again.insert(meta::name(&crd).to_owned());
+                        definitions.learn(crd, entry.revision);
+                    }
+                    Err(error) => {
+                        tracing::error!(key = entry.key, %error, "a definition cannot be read, it is left out")
+                    }
                 }
             }
             if !page.more {
@@ -82,6 +89,17 @@ impl Definitions {
             _ => Vec::new(),
         };
         self.known.insert(name, Known { revision, crd, rows, made_from, since });
+    }
+
+    /// Those that something may be to be done about, the oldest first: what changed, what is not done with, and what
+    /// waits for names that others have.
+    fn unsettled(&self, touched: HashSet<String>) -> Vec<String> {
+        let waits = |known: &Known| !naming::is_true(&known.crd, "NamesAccepted");
+        let concerned =
+            |(name, known): &(&String, &Known)| touched.contains(*name) || self.again.contains(*name) || waits(known);
+        let mut names: Vec<(&String, &Known)> = self.known.iter().filter(concerned).collect();
+        names.sort_by_key(|(_, known)| created(&known.crd));
+        names.into_iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// All rows, those of definitions in the order of their names.
@@ -118,9 +136,7 @@ impl Objects {
         loop {
             news.mark_unchanged();
             let waiting = self.settle_definitions(&kind, &mut definitions).await;
-            let pause = async {
-                if waiting { tokio::time::sleep(AGAIN).await } else { std::future::pending().await }
-            };
+            let pause = async { if waiting { tokio::time::sleep(AGAIN).await } else { std::future::pending().await } };
             tokio::select! {
                 changed = news.changed() => if changed.is_err() { return },
                 () = pause => {}
@@ -132,11 +148,13 @@ impl Objects {
     /// Brings everything about. Answers whether something has to be looked at again without news.
     async fn settle_definitions(&self, kind: &Kind, definitions: &mut Definitions) -> bool {
         let mut there = HashSet::new();
+        let mut touched = HashSet::new();
         for object in self.now(kind) {
             there.insert(object.meta.name.to_string());
             let known = definitions.known.get(&*object.meta.name);
             if known.is_none_or(|known| known.revision != object.revision) {
                 definitions.learn(object.value(), object.revision);
+                touched.insert(object.meta.name.to_string());
             }
         }
         let gone: Vec<String> = definitions.known.keys().filter(|name| !there.contains(*name)).cloned().collect();
@@ -148,14 +166,17 @@ impl Objects {
             }
         }
         let mut waiting = false;
-        let mut names: Vec<String> = definitions.known.keys().cloned().collect();
-        names.sort_by_key(|name| definitions.known.get(name).map(|known| created(&known.crd)));
-        for name in names {
+        for name in definitions.unsettled(touched) {
             match self.settle_one(kind, &name, definitions).await {
-                Ok(again) => waiting |= again,
-                Err(status) if status.code == 404 => {}
+                Ok(false) => drop(definitions.again.remove(&name)),
+                Err(status) if status.code == 404 => drop(definitions.again.remove(&name)),
+                Ok(true) => {
+                    definitions.again.insert(name);
+                    waiting = true;
+                }
                 Err(status) => {
                     tracing::warn!(name, %status, "a definition cannot be settled, trying again");
+                    definitions.again.insert(name);
                     waiting = true;
                 }
             }
@@ -211,9 +232,12 @@ impl Objects {
             Ok(())
         };
         let written = self.edit(kind, None, name, Sub::Status, change, &own_write()).await?.object;
-        definitions.learn(written.value(), written.revision);
+        let value = written.value();
+        // Somebody else was faster: what they wrote has yet to be settled.
+        let again = value.get("status") != Some(&status);
+        definitions.learn(value, written.revision);
         self.serve(definitions);
-        Ok(written.revision == revision)
+        Ok(again)
     }
 
     /// Deletes the resources of a definition that is to go, then lets it go. Answers whether something is left.

@@ -155,11 +155,6 @@ impl Objects {
         self.inner.kinds.load_full()
     }
 
-    /// Serves these kinds from now on. Objects of a kind that is no longer there stay stored.
-    pub fn set_kinds(&self, kinds: Vec<Arc<Kind>>) {
-        self.inner.kinds.store(Arc::new(KindSet::new(kinds)));
-    }
-
     /// Adds a rule about requests, after those of its rank that are there.
     pub fn add_admission(&self, plugin: Arc<dyn Admission>) {
         self.inner.admission.rcu(|rules| {

@@ -9,9 +9,6 @@ use super::eval::{Evaluator, Outcome, arithmetic};
 use super::value::{TypeName, as_optional, name_of, optional, shown, weight};
 use super::{EvalError, authority, library};
 
-/// Bytes that a compiled pattern may take.
-const PATTERN_MAX: usize = 1 << 20;
-
 impl<'a> Evaluator<'a, '_> {
     pub(crate) fn call(&mut self, function: &str, target: Option<&'a Expr>, args: &'a [Expr]) -> Outcome {
         self.budget.pay(1)?;
@@ -139,11 +136,7 @@ impl<'a> Evaluator<'a, '_> {
 
     fn pattern(&mut self, pattern: &str) -> Result<regex::Regex, EvalError> {
         self.budget.pay(10)?;
-        regex::RegexBuilder::new(pattern)
-            .size_limit(PATTERN_MAX)
-            .dfa_size_limit(PATTERN_MAX)
-            .build()
-            .map_err(|error| EvalError::new(format!("error parsing regexp: {error}")))
+        crate::re2::compile(pattern).map_err(|error| EvalError::new(format!("error parsing regexp: {error}")))
     }
 }
 

@@ -108,7 +108,7 @@ fn steps(range: &Value, two: bool) -> Result<Vec<(Value, Option<Value>)>, EvalEr
         Value::Map(map) => {
             // In an order that is the same every time.
             let mut entries: Vec<(&Key, &Value)> = map.map.iter().collect();
-            entries.sort_by(|(left, _), (right, _)| left.cmp(right));
+            entries.sort_by_key(|(key, _)| *key);
             Ok(entries.into_iter().map(|(key, value)| (Value::from(key), two.then(|| value.clone()))).collect())
         }
         _ => Err(EvalError::no_such_overload()),

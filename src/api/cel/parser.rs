@@ -191,10 +191,12 @@ impl Parser {
             if self.eat(".") {
                 let optional = self.eat("?");
                 let (field, quoted) = self.field()?;
+                // A call is where its parenthesis is.
+                let open = self.place();
                 of = if !quoted && !optional && self.eat("(") {
                     let args = self.arguments(")")?;
-                    let node = macros::member(at, of, field, args)?;
-                    self.node(at, node)?
+                    let node = macros::member(open, of, field, args)?;
+                    self.node(open, node)?
                 } else {
                     self.node(at, Node::Select { of: Box::new(of), field, optional })?
                 };
@@ -259,10 +261,11 @@ impl Parser {
             }
             Kind::Ident(name) => {
                 self.at += 1;
+                let open = self.place();
                 if self.eat("(") {
                     let args = self.arguments(")")?;
-                    let node = macros::global(at, name, args)?;
-                    return self.node(at, node);
+                    let node = macros::global(open, name, args)?;
+                    return self.node(open, node);
                 }
                 if RESERVED.contains(&name.as_str()) {
                     return Err((at, format!("reserved identifier: {name}")));

@@ -8,9 +8,6 @@ use serde_json::Value;
 use super::rules::Rule;
 use crate::cel::Type;
 
-/// Bytes that a compiled pattern may take.
-const PATTERN_MAX: usize = 1 << 20;
-
 /// What may stand at one place.
 #[derive(Debug, Default)]
 pub(crate) struct Node {
@@ -72,8 +69,7 @@ pub(crate) struct Pattern {
 
 impl Pattern {
     fn new(text: &str) -> Self {
-        let regex = regex::RegexBuilder::new(text).size_limit(PATTERN_MAX).dfa_size_limit(PATTERN_MAX).build();
-        Self { text: text.to_owned(), regex: regex.map_err(|error| error.to_string()) }
+        Self { text: text.to_owned(), regex: crate::re2::compile(text) }
     }
 }
 

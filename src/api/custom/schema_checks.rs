@@ -436,13 +436,13 @@ fn unknown_field(node: &Node, value: &Value, path: String) -> Option<String> {
 }
 
 /// Formats that mean nothing are told of, not refused.
-pub(crate) fn warnings(path: &str, node: &Node) -> Vec<String> {
+pub(crate) fn warnings(node: &Node) -> Vec<String> {
     let mut out = Vec::new();
     if !formats::is_known(&node.format) {
         out.push(format!("unrecognized format {:?}", node.format));
     }
     for inner in node.below() {
-        out.extend(warnings(path, inner));
+        out.extend(warnings(inner));
     }
     out
 }

@@ -165,7 +165,7 @@ fn conditions(path: &str, schema: &Value, (skip_any, skip_all_any): (bool, bool)
     }
     let pattern = text(schema, "/pattern");
     if !pattern.is_empty()
-        && let Err(why) = regex::RegexBuilder::new(pattern).size_limit(1 << 20).build()
+        && let Err(why) = crate::re2::compile(pattern)
     {
         let why = format!("must be a valid regular expression, but isn't: {why}");
         out.push(FieldError::invalid(format!("{path}.pattern"), &Value::from(pattern), &why));

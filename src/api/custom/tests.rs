@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{kinds, naming, spec_checks};
-use crate::{Behaviour, Kind, kinds as table};
+use crate::{Kind, kinds as table};
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 
@@ -411,6 +411,60 @@ fn rules_see_what_was() {
             .any(|fault| fault.starts_with("<nil>: Invalid value: null: some validation rules were not checked")),
         "{blocked:?}"
     );
+}
+
+#[test]
+fn rules_as_operators_write_them_compile() {
+    let text = || json!({ "type": "string", "maxLength": 253 });
+    let listener = json!({ "type": "object", "properties": {
+        "name": text(), "hostname": text(), "port": { "type": "integer" }, "protocol": text(),
+        "tls": { "type": "object", "properties": { "mode": text(), "certificateRefs": { "type": "array", "maxItems": 64, "items": { "type": "object", "properties": { "name": text() } } }, "options": { "type": "object", "maxProperties": 16, "additionalProperties": text() } } },
+    } });
+    let filter = json!({ "type": "object", "properties": { "type": text(), "requestMirror": { "type": "object", "properties": { "percent": { "type": "integer" }, "fraction": { "type": "object" } } } } });
+    let matched = json!({ "type": "object", "properties": { "path": { "type": "object", "properties": { "type": text(), "value": { "type": "string", "maxLength": 1024 } } } } });
+    let rule = json!({ "type": "object", "properties": {
+        "filters": { "type": "array", "maxItems": 16, "items": filter }, "matches": { "type": "array", "maxItems": 64, "items": matched },
+        "timeouts": { "type": "object", "properties": { "request": { "type": "string", "maxLength": 10 }, "backendRequest": { "type": "string", "maxLength": 10 } } },
+    } });
+    let spec = json!({ "type": "object", "properties": {
+        "listeners": { "type": "array", "maxItems": 64, "items": listener }, "rules": { "type": "array", "maxItems": 16, "items": rule },
+        "size": { "x-kubernetes-int-or-string": true }, "name": text(), "namespace": text(), "when": { "type": "string", "format": "date-time" },
+        "labels": { "type": "object", "additionalProperties": text(), "maxProperties": 32 }, "quantity": text(), "cidr": text(), "mode": { "type": "string", "enum": ["A", "B"] },
+    } });
+    let rules = [
+        "self.listeners.all(l, l.protocol in ['HTTP', 'TCP', 'UDP'] ? !has(l.tls) : true)",
+        "self.listeners.all(l, (l.protocol == 'HTTPS' && has(l.tls)) ? (l.tls.mode == '' || l.tls.mode == 'Terminate') : true)",
+        "self.listeners.all(l, l.protocol in ['UDP', 'TCP'] ? (!has(l.hostname) || l.hostname == '') : true)",
+        "self.listeners.all(l1, self.listeners.exists_one(l2, l1.name == l2.name))",
+        "self.listeners.all(l1, self.listeners.exists_one(l2, l1.port == l2.port && l1.protocol == l2.protocol && (has(l1.hostname) && has(l2.hostname) ? l1.hostname == l2.hostname : !has(l1.hostname) && !has(l2.hostname))))",
+        "self.listeners.all(l, has(l.tls) && l.tls.mode == 'Terminate' ? size(l.tls.certificateRefs) > 0 || size(l.tls.options) > 0 : true)",
+        "(self.rules.size() > 0 ? self.rules[0].matches.size() : 0) + (self.rules.size() > 1 ? self.rules[1].matches.size() : 0) <= 128",
+        "self.rules.all(r, r.filters.filter(f, f.type == 'RequestMirror').size() <= 1)",
+        "self.rules.all(r, r.filters.all(f, !(has(f.requestMirror) && has(f.requestMirror.percent) && has(f.requestMirror.fraction))))",
+        r#"self.rules.all(r, r.matches.all(m, (m.path.type in ['Exact', 'PathPrefix']) ? m.path.value.matches(r"""^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$""") : true))"#,
+        "!(has(self.rules[0].timeouts.request) && has(self.rules[0].timeouts.backendRequest) && duration(self.rules[0].timeouts.request) != duration('0s') && duration(self.rules[0].timeouts.backendRequest) > duration(self.rules[0].timeouts.request))",
+        "type(self.size) == string ? string(self.size).endsWith('%') : int(self.size) > 0",
+        "self.__namespace__ == 'a' || self.name.startsWith(self.__namespace__ + '-')",
+        "self.when < timestamp('2030-01-01T00:00:00Z') && self.when.getFullYear() >= 2020",
+        "self.labels.all(k, k.size() <= 63 && self.labels[k].size() <= 63) && ('app' in self.labels)",
+        "isQuantity(self.quantity) && quantity(self.quantity).isLessThan(quantity('10Gi'))",
+        "isCIDR(self.cidr) && cidr(self.cidr).ip().family() == 4 && cidr(self.cidr).prefixLength() <= 24",
+        "[has(self.name), has(self.quantity), has(self.cidr)].filter(x, x == true).size() == 1",
+        "self.mode == oldSelf.mode || oldSelf.mode == 'A' && self.mode == 'B'",
+        "!has(oldSelf.name) || has(self.name)",
+        "self.listeners.map(l, l.name).isSorted() && self.listeners.map(l, l.port).sum() < 100000",
+        "format.dns1123Subdomain().validate(self.name) == optional.none()",
+        "!format.dns1123Label().validate(self.name).hasValue()",
+        "self.name.lowerAscii() == self.name && self.name.split('.').all(s, s.size() > 0) && self.name.find('[0-9]+') != ''",
+        "self.?labels[?'app'].orValue('') != 'x' && self.?labels.app.hasValue()",
+        "sets.intersects(self.listeners.map(l, l.name), ['a', 'b']) || self.listeners.exists(l, l.name.matches('^a'))",
+        "math.greatest(self.listeners.map(l, l.port)) < 65536 || cel.bind(n, self.name, n == 'x')",
+    ];
+    for rule in rules {
+        let mut spec = spec.clone();
+        spec["x-kubernetes-validations"] = json!([{ "rule": rule }]);
+        assert_eq!(faults(&definition_with(spec_schema(spec))), Vec::<String>::new(), "{rule}");
+    }
 }
 
 #[test]

@@ -65,8 +65,8 @@ impl Behaviour for Configuration {
         let mut faults = Faults::new();
         // What was let in once may stay as it is.
         let before = old.map(|old| list(old, "webhooks"));
-        let strict_effects = before.is_none_or(|hooks| hooks.iter().all(|hook| harmless(hook)));
-        let strict_versions = before.is_none_or(|hooks| hooks.iter().all(|hook| understood(hook)));
+        let strict_effects = before.is_none_or(|hooks| hooks.iter().all(harmless));
+        let strict_versions = before.is_none_or(|hooks| hooks.iter().all(understood));
         let mut names = BTreeSet::new();
         for (at, hook) in list(object, "webhooks").iter().enumerate() {
             let path = format!("webhooks[{at}]");

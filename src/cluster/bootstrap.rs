@@ -57,7 +57,9 @@ pub async fn run(objects: &Objects, user: UserInfo, facts: &Facts) -> Result<(),
     let roles = try_join_all(roles.iter().map(|object| rbac::reconcile(objects, object, &options)));
     let set: Vec<Value> = SETS.iter().flat_map(|set| set(facts)).collect();
     let set = try_join_all(set.iter().map(|object| ensure(objects, object, &options)));
-    tokio::try_join!(roles, set, kubernetes::ensure(objects, facts.endpoint, &options)).map(drop)
+    let current = config_maps::current(facts);
+    let current = try_join_all(current.iter().map(|map| renew(objects, map, &["data"], &options)));
+    tokio::try_join!(roles, set, current, kubernetes::ensure(objects, facts.endpoint, &options)).map(drop)
 }
 
 /// Creates an object unless it is there.
@@ -66,6 +68,23 @@ async fn ensure(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Re
         Some(_) => Ok(()),
         None => create(objects, wanted, options).await,
     }
+}
+
+/// Creates an object, or brings `fields` of the one that is there to what they should be.
+async fn renew(objects: &Objects, wanted: &Value, fields: &[&str], options: &WriteOptions) -> Result<(), Status> {
+    let (Some(there), Some(kind)) = (find(objects, wanted), kind(objects, wanted)) else {
+        return create(objects, wanted, options).await;
+    };
+    let there = there.value();
+    let mut renewed = there.clone();
+    for field in fields {
+        renewed[*field] = wanted[*field].clone();
+    }
+    if renewed == there {
+        return Ok(());
+    }
+    let (namespace, name) = (namespace(wanted), meta::name(wanted));
+    objects.update(&kind, namespace, name, Sub::None, renewed, options).await.map(drop)
 }
 
 async fn create(objects: &Objects, wanted: &Value, options: &WriteOptions) -> Result<(), Status> {

@@ -12,7 +12,9 @@ pub const FRONT_PROXY: &str = "front-proxy-client";
 
 /// `kube-system/extension-apiserver-authentication`: whom an aggregated API believes. `kube-public/cluster-info`: where the
 /// cluster is, for whoever wants to join it.
-pub(super) fn objects(facts: &Facts) -> Vec<Value> {
+///
+/// Both say what is so now: the port may be another after a restart.
+pub(super) fn current(facts: &Facts) -> Vec<Value> {
     let kubeconfig = json!({
         "apiVersion": "v1",
         "kind": "Config",
@@ -48,4 +50,18 @@ pub(super) fn objects(facts: &Facts) -> Vec<Value> {
             "data": { "kubeconfig": yaml::to_string(&kubeconfig) },
         }),
     ]
+}
+
+/// `kube-system/kube-apiserver-legacy-service-account-token-tracking`: since when the use of tokens in Secrets is known.
+pub(super) fn objects(_facts: &Facts) -> Vec<Value> {
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    vec![json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": "kube-apiserver-legacy-service-account-token-tracking",
+            "namespace": "kube-system",
+        },
+        "data": { "since": since },
+    })]
 }

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use api::{Status, meta};
-use objects::{Objects, Sub, WriteOptions};
-use serde_json::{Value, json};
+use api::Status;
+use objects::{Objects, WriteOptions};
+use serde_json::json;
 
 /// The first address of the service network.
 const KUBERNETES_IP: &str = "10.96.0.1";
@@ -43,24 +43,7 @@ pub(super) async fn ensure(objects: &Objects, endpoint: SocketAddr, options: &Wr
         "ports": [{ "name": "https", "port": endpoint.port(), "protocol": "TCP" }],
     });
     let service = super::ensure(objects, &service, options);
-    let endpoints = renew(objects, &endpoints, &["subsets"], options);
-    let slice = renew(objects, &slice, &["endpoints", "ports"], options);
+    let endpoints = super::renew(objects, &endpoints, &["subsets"], options);
+    let slice = super::renew(objects, &slice, &["endpoints", "ports"], options);
     tokio::try_join!(service, endpoints, slice).map(drop)
-}
-
-/// Creates an object, or brings `fields` of the one that is there to what they should be.
-async fn renew(objects: &Objects, wanted: &Value, fields: &[&str], options: &WriteOptions) -> Result<(), Status> {
-    let (Some(there), Some(kind)) = (super::find(objects, wanted), super::kind(objects, wanted)) else {
-        return super::create(objects, wanted, options).await;
-    };
-    let there = there.value();
-    let mut renewed = there.clone();
-    for field in fields {
-        renewed[*field] = wanted[*field].clone();
-    }
-    if renewed == there {
-        return Ok(());
-    }
-    let (namespace, name) = (super::namespace(wanted), meta::name(wanted));
-    objects.update(&kind, namespace, name, Sub::None, renewed, options).await.map(drop)
 }

@@ -8,6 +8,7 @@ mod pods;
 mod port_forward;
 mod proxy;
 mod scale;
+mod spdy;
 
 use api::Status;
 
@@ -16,7 +17,9 @@ use crate::server::Call;
 use crate::verbs::{self, Target};
 
 #[cfg(test)]
-pub(crate) use port_forward::{read_frames, spdy_dictionary};
+pub(crate) use port_forward::read_frames;
+#[cfg(test)]
+pub(crate) use spdy::spdy_dictionary;
 pub(crate) use binding::named_in_body as bindings;
 pub(crate) use scale::scale;
 

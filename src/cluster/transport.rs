@@ -4,7 +4,7 @@
 mod terminated;
 mod tls;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use api::Status;
 use apiserver::gateway::{PodTarget, Resolved, Scheme, ServiceTarget, ServiceTransport, TlsOptions, resolve};
@@ -72,8 +72,9 @@ impl Transport {
 
     fn is_pod_address(&self, address: SocketAddr) -> bool {
         match address.ip() {
-            std::net::IpAddr::V4(ip) => self.network.config().pod_cidr.contains(&ip),
-            std::net::IpAddr::V6(_) => false,
+            // This machine's own address may happen to lie among those of pods.
+            IpAddr::V4(ip) => self.network.config().pod_cidr.contains(&ip) && !is_own(address.ip()),
+            IpAddr::V6(_) => false,
         }
     }
 }
@@ -86,8 +87,7 @@ impl ServiceTransport for Transport {
             return Err(Status::unavailable(format!("no endpoints available for service {:?}", target.name)));
         }
         let name = format!("{}.{}.svc", target.name, target.namespace);
-        let port =
-            Port { namespace: &target.namespace, service: &target.name, number, name: &port_name };
+        let port = Port { namespace: &target.namespace, service: &target.name, number, name: &port_name };
         if let Some(secret) = self.terminated.secret(port) {
             let Scheme::Https(options) = &target.scheme else { return Ok(terminated::spoken_to_plainly()) };
             let stream = self.terminated.connect(port, &secret).map_err(|why| unreached(&why))?;
@@ -110,6 +110,11 @@ impl ServiceTransport for Transport {
         let address = SocketAddr::new(target.ip, target.port);
         self.anywhere(&[address], &target.scheme, &address.to_string(), request).await
     }
+}
+
+/// Whether this machine has the address: only then it can be bound to.
+fn is_own(ip: IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
 fn unreached(why: &dyn std::fmt::Display) -> Status {
@@ -165,8 +170,7 @@ pub(crate) async fn send_to(
     request: Request<Body>,
 ) -> Result<Response<Body>, String> {
     let found = tokio::net::lookup_host((host, port)).await;
-    let addresses: Vec<SocketAddr> =
-        found.map_err(|_| format!("dial tcp: lookup {host}: no such host"))?.collect();
+    let addresses: Vec<SocketAddr> = found.map_err(|_| format!("dial tcp: lookup {host}: no such host"))?.collect();
     let mut why = format!("dial tcp: lookup {host}: no such host");
     for address in addresses {
         match open(address, &Scheme::Https(options.clone()), host).await {

@@ -80,29 +80,36 @@ async fn programs_are_run_in_a_container() {
     let Some(kubectl) = Kubectl::of(&cluster) else { return };
     started(&cluster, &kubectl).await;
 
-    let mut child = kubectl
-        .command("exec -i box -- box copy")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let sent = "a line\n".repeat(20_000);
-    let writing = async move {
-        input.write_all(sent.as_bytes()).await.unwrap();
-        drop(input);
-        sent
-    };
-    let (sent, output) = tokio::join!(writing, child.wait_with_output());
-    let output = output.unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(output.stdout.len(), sent.len());
+    for websockets in ["true", "false"] {
+        let mut child = kubectl
+            .command("exec -i box -- box copy")
+            .env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let sent = "a line\n".repeat(20_000);
+        let writing = async move {
+            input.write_all(sent.as_bytes()).await.unwrap();
+            drop(input);
+            sent
+        };
+        let (sent, output) = tokio::join!(writing, child.wait_with_output());
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(output.stdout.len(), sent.len());
+    }
 
-    let failed = kubectl.run("exec box -- box this fails").await;
-    assert_eq!(failed.status.code(), Some(1));
-    let error = text(&failed.stderr);
-    assert!(error.contains("failing") && error.contains("command terminated with exit code 1"), "{error}");
+    // Both ways that kubectl can speak.
+    for websockets in ["true", "false"] {
+        let mut command = kubectl.command("exec box -- box this fails");
+        let failed = command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets).output().await.unwrap();
+        assert_eq!(failed.status.code(), Some(1));
+        let error = text(&failed.stderr);
+        assert!(error.contains("failing") && error.contains("command terminated with exit code 1"), "{error}");
+    }
     let error = kubectl.refused("exec box -c other -- box").await;
     assert!(error.contains("container other is not valid for pod box"), "{error}");
     let error = kubectl.refused("cp box:/nothing /nowhere/nothing").await;

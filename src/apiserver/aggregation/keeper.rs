@@ -308,7 +308,8 @@ fn user() -> UserInfo {
 fn set_condition(service: &mut Value, status: &str, reason: &str, message: &str) {
     let held = service.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
     let before = held.iter().find(|condition| condition["type"] == "Available");
-    let since = before.filter(|before| before["status"] == status).map(|before| before["lastTransitionTime"].clone());
+    let same = before.filter(|before| before["status"] == status);
+    let since = same.map(|before| before["lastTransitionTime"].clone()).filter(Value::is_string);
     let now = || json!(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let condition = json!({
         "type": "Available", "status": status, "reason": reason, "message": message,

@@ -87,7 +87,7 @@ fn of_slice(slice: &Value, port_name: &str) -> Vec<(SocketAddr, bool)> {
             let flag = |name: &str| endpoint.pointer(&format!("/conditions/{name}")).and_then(Value::as_bool);
             let ready = flag("ready").unwrap_or(true);
             let leaving = flag("terminating").unwrap_or(false);
-            if !ready && !(leaving && flag("serving").unwrap_or(false)) {
+            if !ready && (!leaving || !flag("serving").unwrap_or(false)) {
                 return None;
             }
             let ip: IpAddr = endpoint.pointer("/addresses/0")?.as_str()?.parse().ok()?;

@@ -2,6 +2,7 @@
 
 mod channels;
 mod protocol;
+mod spdy;
 
 use api::{Status, meta};
 use axum::extract::ws::WebSocket;
@@ -39,6 +40,19 @@ pub(super) async fn answer(call: Call, target: Target, way: Way) -> Result<Reply
         return Err(Status::bad_request("you must specify at least 1 of stdin, stdout, stderr"));
     }
     let (gateway, ending) = (call.server.gateway.read().clone(), call.ending.clone());
+    if super::spdy::is_asked_for(&call) {
+        runs(&pod, &address)?;
+        let protocol = super::spdy::negotiate(&call, &spdy::NAMES)?;
+        return super::spdy::upgrade(call, protocol, move |wire| async move {
+            let session = async {
+                match way {
+                    Way::Exec => gateway.exec(&address, &options).await,
+                    Way::Attach => gateway.attach(&address, &options).await,
+                }
+            };
+            spdy::serve(wire, protocol, &options, session).await;
+        });
+    }
     let (upgrade, selected) = pods::upgrade(call, &Protocol::NAMES).await?;
     let protocol = Protocol::of(selected.as_deref());
     let response = upgrade.on_upgrade(move |socket: WebSocket| async move {

@@ -15,7 +15,7 @@ use crate::verbs::Target;
 const MEDIA_TYPE: &str = "text/plain";
 
 pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> {
-    let options = options(&call.query)?;
+    let options = options(&call.query, target.name())?;
     let revision = objects::Revisions::default();
     let found = call.server.objects.get(&target.kind, target.namespace(), target.name(), &revision).await?;
     let pod = found.value();
@@ -39,7 +39,7 @@ pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> 
     Ok(Reply::stream(MEDIA_TYPE, Body::from_stream(stream)))
 }
 
-fn options(query: &Query) -> Result<LogOptions, Status> {
+fn options(query: &Query, pod: &str) -> Result<LogOptions, Status> {
     let mut errors = Vec::new();
     let mut positive = |key: &str, least: i64| -> Result<Option<u64>, Status> {
         let Some(number) = query.number::<i64>(key)? else { return Ok(None) };
@@ -58,10 +58,10 @@ fn options(query: &Query) -> Result<LogOptions, Status> {
     });
     let since_time = since_time.transpose()?;
     if since_seconds.is_some() && since_time.is_some() {
-        errors.push(FieldError::forbidden("sinceSeconds", "at most one of sinceTime or sinceSeconds may be specified"));
+        errors.push(FieldError::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
     }
     if !errors.is_empty() {
-        return Err(Status::invalid("", "PodLogOptions", "", &errors));
+        return Err(Status::invalid("", "PodLogOptions", pod, &errors));
     }
     let ago = since_seconds.and_then(|seconds| {
         let span = SignedDuration::from_secs(i64::try_from(seconds).ok()?);

@@ -10,7 +10,7 @@ use axum::extract::ws::WebSocket;
 use objects::Sub;
 use serde_json::{Value, json};
 
-use super::pods;
+use super::{pods, spdy};
 use crate::gateway::{ContainerAddress, Duplex, NodeGateway};
 use crate::query::Query;
 use crate::reply::Reply;
@@ -18,10 +18,12 @@ use crate::server::Call;
 use crate::verbs::Target;
 
 #[cfg(test)]
-pub(crate) use tunnel::{read_frames, spdy_dictionary};
+pub(crate) use tunnel::read_frames;
 
 /// SPDY inside the WebSocket; the ports are named by the streams.
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+/// The same without a WebSocket around it.
+const SPDY: &str = "portforward.k8s.io";
 /// The others put a byte for the channel in front of each message, two channels a port.
 const PROTOCOLS: [&str; 4] = [TUNNEL, "v5.channel.k8s.io", "v4.channel.k8s.io", "portforward.k8s.io"];
 
@@ -46,6 +48,10 @@ pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> 
     let ending = call.ending.clone();
     let options = json!({ "kind": "PodPortForwardOptions", "apiVersion": "v1", "ports": ports });
     pods::admit(&call, &target, Sub::Named("portforward"), options).await?;
+    if spdy::is_asked_for(&call) {
+        let protocol = spdy::negotiate(&call, &[SPDY])?;
+        return spdy::upgrade(call, protocol, move |wire| async move { tunnel::serve_wire(wire, &dialer).await });
+    }
     let (upgrade, selected) = pods::upgrade(call, &PROTOCOLS).await?;
     let tunnelled = match selected.as_deref() {
         Some(TUNNEL) => true,

@@ -10,8 +10,10 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, DuplexStream};
+use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -23,7 +25,11 @@ use crate::gateway::{
 use crate::{Config, ContainerAddress, LogOptions, LogStream, NodeGateway};
 
 /// Runs `cat` (says its input back), `false` (says `no` to stderr, ends with 3) and nothing else.
-struct Programs;
+#[derive(Default)]
+struct Programs {
+    /// What runs.
+    running: Mutex<JoinSet<()>>,
+}
 
 #[async_trait]
 impl NodeGateway for Programs {
@@ -40,17 +46,20 @@ impl NodeGateway for Programs {
         let (mut out, stdout) = tokio::io::duplex(1024);
         let (mut error, stderr) = tokio::io::duplex(1024);
         let program = options.command.first().cloned().unwrap_or_default();
-        let end = match program.as_str() {
-            "cat" => tokio::task::spawn(async move {
+        let (told, end) = tokio::sync::oneshot::channel();
+        match program.as_str() {
+            "cat" => drop(self.running.lock().spawn(async move {
                 let _ = tokio::io::copy(&mut heard, &mut out).await;
-                0
-            }),
-            "false" => tokio::task::spawn(async move {
+                drop((out, error));
+                let _ = told.send(0);
+            })),
+            "false" => drop(self.running.lock().spawn(async move {
                 let _ = error.write_all(b"no").await;
-                3
-            }),
+                drop((out, error));
+                let _ = told.send(3);
+            })),
             other => return Err(Status::bad_request(format!("exec: {other:?}: executable file not found"))),
-        };
+        }
         Ok(ExecSession {
             stdin: options.stdin.then(|| Box::pin(input) as ExecInput),
             stdout: options.stdout.then(|| Box::pin(stdout) as ExecOutput),
@@ -100,7 +109,7 @@ async fn mirrored(place: &str, request: Request<Body>) -> Response<Body> {
 }
 
 async fn house() -> Cluster {
-    let cluster = cluster_with(Config { node_gateway: Arc::new(Programs), ..Config::default() }).await;
+    let cluster = cluster_with(Config { node_gateway: Arc::new(Programs::default()), ..Config::default() }).await;
     cluster.server.set_transport(Arc::new(Mirror));
     let mut object = pod("p");
     object["spec"]["nodeName"] = json!("here");
@@ -209,7 +218,11 @@ async fn a_program_that_fails_tells_its_code() {
 async fn what_cannot_be_run_is_refused_before() {
     let cluster = house().await;
     for (path, protocol, wanted) in [
-        (format!("{EXEC}?command=cat"), "v5.channel.k8s.io", "400 you must specify at least 1 of stdin, stdout, stderr"),
+        (
+            format!("{EXEC}?command=cat"),
+            "v5.channel.k8s.io",
+            "400 you must specify at least 1 of stdin, stdout, stderr",
+        ),
         (format!("{EXEC}?container=x&stdout=1"), "v5.channel.k8s.io", "400 container x is not valid for pod p"),
         ("/api/v1/namespaces/default/pods/q/exec?stdout=1".to_owned(), "v5.channel.k8s.io", "404 pods \"q\" not found"),
         (format!("{EXEC}?stdout=1"), "v9.channel.k8s.io", "400 none of the WebSocket protocols"),
@@ -249,14 +262,23 @@ async fn requests_are_carried_to_pods_and_services() {
     ] {
         let answer = cluster.ask(method, &path, &[("authorization", "Bearer x"), ("te", "x")], "sent").await;
         let said = answer.json();
-        assert_eq!((&said["method"], &said["place"], &said["uri"]), (&json!(method), &json!(place), &json!(uri)), "{path}");
+        assert_eq!(
+            (&said["method"], &said["place"], &said["uri"]),
+            (&json!(method), &json!(place), &json!(uri)),
+            "{path}"
+        );
         assert_eq!(said["body"], "sent");
         let headers = said["headers"].to_string();
-        assert!(!headers.contains("authorization") && !headers.contains("\"te\"") && headers.contains("x-forwarded-uri"));
+        assert!(
+            !headers.contains("authorization") && !headers.contains("\"te\"") && headers.contains("x-forwarded-uri")
+        );
         assert!(!answer.headers.contains_key("access-control-allow-origin"));
     }
     let answer = cluster.get(&format!("{services}/web:80/proxy?a=b")).await;
-    assert_eq!((answer.code, answer.header("location")), (301, "/api/v1/namespaces/default/services/web:80/proxy/?a=b"));
+    assert_eq!(
+        (answer.code, answer.header("location")),
+        (301, "/api/v1/namespaces/default/services/web:80/proxy/?a=b")
+    );
     let answer = cluster.ask("GET", &format!("{services}/web:80/proxy/moved"), &[("host", "h:1")], "").await;
     assert_eq!(answer.header("location"), "https://h:1/api/v1/namespaces/default/services/web:80/proxy/there");
     let answer = cluster.get(&format!("{services}/none:80/proxy/")).await;
@@ -280,5 +302,8 @@ async fn a_node_answers_on_its_own_port() {
     assert_eq!(cluster.get("/api/v1/nodes/here/proxy/nonsense").await.code, 404);
     let away = cluster.get("/api/v1/nodes/there/proxy/healthz").await.refusal();
     assert!(away.starts_with("503 ServiceUnavailable error trying to reach service: "), "{away}");
-    assert_eq!(cluster.get("/api/v1/nodes/none/proxy/healthz").await.refusal(), "404 NotFound nodes \"none\" not found");
+    assert_eq!(
+        cluster.get("/api/v1/nodes/none/proxy/healthz").await.refusal(),
+        "404 NotFound nodes \"none\" not found"
+    );
 }

@@ -128,7 +128,11 @@ fn split(mut data: Bytes) -> (u8, Bytes) {
 }
 
 fn size(data: &[u8]) -> Option<TerminalSize> {
-    let size: Value = serde_json::from_slice(data).ok()?;
+    terminal_size(&serde_json::from_slice(data).ok()?)
+}
+
+/// A size as clients write it: `{"Width":80,"Height":24}`.
+pub(super) fn terminal_size(size: &Value) -> Option<TerminalSize> {
     let number = |name: &str| {
         let value = size.get(name).or_else(|| size.get(name.to_ascii_lowercase()))?;
         u16::try_from(value.as_u64()?).ok()

@@ -1,9 +1,6 @@
 //! SPDY/3.1 inside the WebSocket, which is what kubectl speaks: each forwarded connection is a pair of streams with one
 //! `requestID`, one for its bytes (`streamType: data`) and one for what goes wrong (`streamType: error`).
 
-mod frames;
-mod headers;
-
 use std::collections::HashMap;
 
 use axum::extract::ws::{Message, WebSocket};
@@ -14,29 +11,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Dialer;
-use frames::Frame;
-use headers::{Packer, Unpacker};
-
-#[cfg(test)]
-pub(crate) use headers::dictionary as spdy_dictionary;
+use crate::subresources::spdy::frames::{self, Frame};
+use crate::subresources::spdy::headers::{Packer, Unpacker};
+use crate::subresources::spdy::{SpdyError, Wire};
 
 const WAITING: usize = 16;
 const PIECE: usize = 32 * 1024;
 /// Connections at one moment through one tunnel.
 const MOST_STREAMS: usize = 512;
-
-/// Why a tunnel cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum TunnelError {
-    #[error("a frame has another SPDY version than 3, or more bytes than are taken")]
-    Frame,
-    #[error("the headers of a stream cannot be read")]
-    Headers,
-    #[error("too many streams are open")]
-    TooMany,
-    #[error("the client left")]
-    Gone,
-}
 
 /// Carries connections until the client leaves.
 pub(super) async fn serve(socket: WebSocket, dialer: &Dialer) {
@@ -66,6 +48,24 @@ pub(super) async fn serve(socket: WebSocket, dialer: &Dialer) {
     };
     tokio::select! {
         () = send => {}
+        () = receive => {}
+    }
+}
+
+/// The same on a connection that was upgraded to SPDY itself.
+pub(super) async fn serve_wire(wire: Wire, dialer: &Dialer) {
+    let Wire { mut incoming, outgoing } = wire;
+    let (out, frames) = mpsc::channel::<Bytes>(WAITING);
+    let receive = async move {
+        let mut tunnel = Tunnel::new(dialer.clone(), out);
+        while let Some(bytes) = incoming.bytes().await {
+            if let Err(error) = tunnel.take(bytes).await {
+                return tracing::debug!(%error, "a port-forward tunnel ended");
+            }
+        }
+    };
+    tokio::select! {
+        () = outgoing.send(frames) => {}
         () = receive => {}
     }
 }
@@ -114,7 +114,7 @@ impl Tunnel {
     }
 
     /// Acts on every whole frame.
-    async fn take(&mut self, bytes: &mut BytesMut) -> Result<(), TunnelError> {
+    async fn take(&mut self, bytes: &mut BytesMut) -> Result<(), SpdyError> {
         while let Some(frame) = frames::next(bytes)? {
             match frame {
                 Frame::Open { stream, headers } => self.open(stream, &headers).await?,
@@ -123,7 +123,7 @@ impl Tunnel {
                     self.inputs.remove(&stream);
                 }
                 Frame::Ping { id } => self.send(frames::ping(id)).await?,
-                Frame::GoAway => return Err(TunnelError::Gone),
+                Frame::GoAway => return Err(SpdyError::Gone),
                 // Its headers must be unpacked, because the packing has one state for all of them.
                 Frame::Headers { headers } => drop(self.unpacker.unpack(&headers)?),
                 Frame::Other => {}
@@ -132,8 +132,8 @@ impl Tunnel {
         Ok(())
     }
 
-    async fn send(&self, frame: Bytes) -> Result<(), TunnelError> {
-        self.out.send(frame).await.map_err(|_| TunnelError::Gone)
+    async fn send(&self, frame: Bytes) -> Result<(), SpdyError> {
+        self.out.send(frame).await.map_err(|_| SpdyError::Gone)
     }
 
     async fn data(&mut self, stream: u32, data: Bytes, last: bool) {
@@ -147,12 +147,12 @@ impl Tunnel {
         }
     }
 
-    async fn open(&mut self, stream: u32, packed: &[u8]) -> Result<(), TunnelError> {
+    async fn open(&mut self, stream: u32, packed: &[u8]) -> Result<(), SpdyError> {
         while self.connections.try_join_next().is_some() {}
         // A client need not end what the pod has ended.
         self.inputs.retain(|_, input| !input.is_closed());
         if self.connections.len() + self.pairs.len() >= MOST_STREAMS {
-            return Err(TunnelError::TooMany);
+            return Err(SpdyError::TooMany);
         }
         let headers = self.unpacker.unpack(packed)?;
         let header = |name: &str| headers.get(name).cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::TunnelError;
+use super::SpdyError;
 
 const VERSION: u16 = 3;
 const HEAD: usize = 8;
@@ -20,7 +20,7 @@ const HEADERS: u16 = 8;
 
 /// What the other side says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(crate) enum Frame {
     /// A new stream, with its packed headers.
     Open { stream: u32, headers: Bytes },
     /// Bytes of a stream, perhaps the last.
@@ -38,13 +38,13 @@ pub(super) enum Frame {
 }
 
 /// Takes the next whole frame off the front, if there is one.
-pub(super) fn next(bytes: &mut BytesMut) -> Result<Option<Frame>, TunnelError> {
+pub(crate) fn next(bytes: &mut BytesMut) -> Result<Option<Frame>, SpdyError> {
     let Some(head) = bytes.get(..HEAD) else { return Ok(None) };
     let (mut first, mut second) = (&head[..4], &head[4..]);
     let (first, second) = (first.get_u32(), second.get_u32());
     let (flags, length) = ((second >> 24) as u8, (second & 0x00ff_ffff) as usize);
     if length > MOST_BYTES {
-        return Err(TunnelError::Frame);
+        return Err(SpdyError::Frame);
     }
     if bytes.len() < HEAD + length {
         return Ok(None);
@@ -55,16 +55,16 @@ pub(super) fn next(bytes: &mut BytesMut) -> Result<Option<Frame>, TunnelError> {
         return Ok(Some(Frame::Data { stream: first, data: body, last: flags & LAST != 0 }));
     }
     if (first >> 16) as u16 & 0x7fff != VERSION {
-        return Err(TunnelError::Frame);
+        return Err(SpdyError::Frame);
     }
-    let mut number = || body.try_get_u32().map_err(|_| TunnelError::Frame);
+    let mut number = || body.try_get_u32().map_err(|_| SpdyError::Frame);
     Ok(Some(match first as u16 {
         SYN_STREAM => {
             let stream = number()? & NUMBER;
             // The associated stream, priority and slot.
             number()?;
             if body.len() < 2 {
-                return Err(TunnelError::Frame);
+                return Err(SpdyError::Frame);
             }
             body.advance(2);
             Frame::Open { stream, headers: body }
@@ -94,23 +94,23 @@ fn control(kind: u16, parts: &[&[u8]]) -> Bytes {
 }
 
 /// Accepts a stream.
-pub(super) fn reply(stream: u32, headers: &[u8]) -> Bytes {
+pub(crate) fn reply(stream: u32, headers: &[u8]) -> Bytes {
     control(SYN_REPLY, &[&stream.to_be_bytes(), headers])
 }
 
 /// Says a ping back.
-pub(super) fn ping(id: u32) -> Bytes {
+pub(crate) fn ping(id: u32) -> Bytes {
     control(PING, &[&id.to_be_bytes()])
 }
 
 /// Refuses a stream.
-pub(super) fn reset(stream: u32) -> Bytes {
+pub(crate) fn reset(stream: u32) -> Bytes {
     const REFUSED: u32 = 3;
     control(RST_STREAM, &[&stream.to_be_bytes(), &REFUSED.to_be_bytes()])
 }
 
 /// Bytes of a stream.
-pub(super) fn data(stream: u32, data: &[u8], last: bool) -> Bytes {
+pub(crate) fn data(stream: u32, data: &[u8], last: bool) -> Bytes {
     let mut frame = BytesMut::with_capacity(HEAD + data.len());
     frame.put_u32(stream & NUMBER);
     frame.put_u32(u32::from(last) << 24 | data.len() as u32);

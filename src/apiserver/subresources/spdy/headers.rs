@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::Buf;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::TunnelError;
+use super::SpdyError;
 
 /// The first part of the dictionary: words that stand with their lengths in front.
 const WORDS: &str = "\
@@ -47,7 +47,7 @@ pub(crate) fn dictionary() -> &'static [u8] {
 const MOST_BYTES: usize = 16 * 1024;
 
 /// Reads headers.
-pub(super) struct Unpacker(Decompress);
+pub(crate) struct Unpacker(Decompress);
 
 impl Default for Unpacker {
     fn default() -> Self {
@@ -56,41 +56,41 @@ impl Default for Unpacker {
 }
 
 impl Unpacker {
-    pub fn unpack(&mut self, packed: &[u8]) -> Result<HashMap<String, String>, TunnelError> {
+    pub fn unpack(&mut self, packed: &[u8]) -> Result<HashMap<String, String>, SpdyError> {
         let mut text = Vec::with_capacity(MOST_BYTES);
         let begin = self.0.total_in();
         loop {
-            let taken = usize::try_from(self.0.total_in() - begin).map_err(|_| TunnelError::Headers)?;
+            let taken = usize::try_from(self.0.total_in() - begin).map_err(|_| SpdyError::Headers)?;
             let rest = packed.get(taken..).unwrap_or_default();
             match self.0.decompress_vec(rest, &mut text, FlushDecompress::Sync) {
                 Ok(Status::Ok | Status::BufError) if self.0.total_in() - begin == packed.len() as u64 => break,
                 Ok(Status::Ok) if text.len() < MOST_BYTES => {}
                 Err(error) if error.needs_dictionary().is_some() => {
-                    self.0.set_dictionary(&DICTIONARY).map_err(|_| TunnelError::Headers)?;
+                    self.0.set_dictionary(&DICTIONARY).map_err(|_| SpdyError::Headers)?;
                 }
-                _ => return Err(TunnelError::Headers),
+                _ => return Err(SpdyError::Headers),
             }
         }
         pairs(&text)
     }
 }
 
-fn pairs(mut text: &[u8]) -> Result<HashMap<String, String>, TunnelError> {
-    fn number(text: &mut &[u8]) -> Result<usize, TunnelError> {
-        text.try_get_u32().map(|number| number as usize).map_err(|_| TunnelError::Headers)
+fn pairs(mut text: &[u8]) -> Result<HashMap<String, String>, SpdyError> {
+    fn number(text: &mut &[u8]) -> Result<usize, SpdyError> {
+        text.try_get_u32().map(|number| number as usize).map_err(|_| SpdyError::Headers)
     }
-    fn word(text: &mut &[u8]) -> Result<String, TunnelError> {
+    fn word(text: &mut &[u8]) -> Result<String, SpdyError> {
         let length = number(text)?;
-        let (word, rest) = text.split_at_checked(length).ok_or(TunnelError::Headers)?;
+        let (word, rest) = text.split_at_checked(length).ok_or(SpdyError::Headers)?;
         *text = rest;
-        String::from_utf8(word.to_vec()).map_err(|_| TunnelError::Headers)
+        String::from_utf8(word.to_vec()).map_err(|_| SpdyError::Headers)
     }
     let count = number(&mut text)?;
     (0..count).map(|_| Ok((word(&mut text)?.to_ascii_lowercase(), word(&mut text)?))).collect()
 }
 
 /// Writes headers.
-pub(super) struct Packer {
+pub(crate) struct Packer {
     state: Compress,
     begun: bool,
 }
@@ -102,17 +102,17 @@ impl Default for Packer {
 }
 
 impl Packer {
-    fn pack(&mut self, text: &[u8]) -> Result<Vec<u8>, TunnelError> {
+    fn pack(&mut self, text: &[u8]) -> Result<Vec<u8>, SpdyError> {
         if !std::mem::replace(&mut self.begun, true) {
-            self.state.set_dictionary(&DICTIONARY).map_err(|_| TunnelError::Headers)?;
+            self.state.set_dictionary(&DICTIONARY).map_err(|_| SpdyError::Headers)?;
         }
         let mut packed = Vec::with_capacity(text.len() + 256);
-        self.state.compress_vec(text, &mut packed, FlushCompress::Sync).map_err(|_| TunnelError::Headers)?;
+        self.state.compress_vec(text, &mut packed, FlushCompress::Sync).map_err(|_| SpdyError::Headers)?;
         Ok(packed)
     }
 
     /// A block without headers.
-    pub fn pack_none(&mut self) -> Result<Vec<u8>, TunnelError> {
+    pub fn pack_none(&mut self) -> Result<Vec<u8>, SpdyError> {
         self.pack(&0u32.to_be_bytes())
     }
 

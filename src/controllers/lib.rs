@@ -37,6 +37,7 @@ mod disruption;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
 mod endpoints;
+mod flow_schemas;
 mod garbage_collector;
 mod history;
 mod job;

@@ -110,6 +110,8 @@ pub const ALL: &[Entry] = &[
         crate::endpoint_slice_mirroring::start,
     ),
     entry("service-cidr-controller", "servicecidr", "service-cidrs-controller", crate::service_cidrs::start),
+    // In Kubernetes a part of the API server.
+    entry("flowschema-controller", "flowschema", "flow-schema-controller", crate::flow_schemas::start),
     entry("node-lifecycle-controller", "nodelifecycle", "node-controller", crate::node_taints::start),
     entry(
         "persistentvolumeclaim-protection-controller",

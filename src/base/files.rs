@@ -30,6 +30,16 @@ pub fn write_atomically(path: &Path, bytes: &[u8], access: Access) -> io::Result
     sync_folder(folder)
 }
 
+/// Writes a file that only this user may read, whole or not at all, and that need not outlive a crash of the machine: it
+/// costs no wait for the disk.
+pub fn write_volatile(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error).map(drop)
+}
+
 /// Makes a rename in `folder` durable, where the platform needs it said.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use base::files::{Access, write_atomically};
+use base::files::write_volatile;
 use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Volume};
 use thiserror::Error;
 
@@ -78,7 +78,7 @@ fn make(dir: &Path, volume: &Volume, container: &Container, around: &Surrounding
     std::fs::create_dir_all(dir).map_err(|source| failed(volume, source))?;
     for (path, bytes) in files {
         let target = inside(dir, &path).ok_or_else(|| outside(volume, &path))?;
-        write_atomically(&target, &bytes, Access::Private).map_err(|source| failed(volume, source))?;
+        write_volatile(&target, &bytes).map_err(|source| failed(volume, source))?;
     }
     Ok(true)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use base::Shutdown;
 use base::backoff::Backoff;
-use base::files::{Access, write_atomically};
+use base::files::write_volatile;
 use client::Client;
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
@@ -154,8 +154,7 @@ async fn renew(client: Client, pod: Arc<Pod>, mut file: File, shutdown: Shutdown
         retry = Backoff::new(RETRY_FIRST, RETRY_MAX);
         wait = issued.next();
         let (path, token) = (file.path.clone(), issued.token.clone());
-        let written =
-            tokio::task::spawn_blocking(move || write_atomically(&path, token.as_bytes(), Access::Private)).await;
+        let written = tokio::task::spawn_blocking(move || write_volatile(&path, token.as_bytes())).await;
         match written {
             Ok(Ok(())) => file.holds = issued,
             // The folder went meanwhile.

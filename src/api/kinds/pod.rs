@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::checks::{Faults, host_name_warning, invalid_each};
 use super::fields::{default_text, default_to, flag, get, int, keep, list, object_at, set, text, text_at};
-use super::pod_template::{default_pod_spec, pod_spec_faults, pod_warnings, requests_from_limits};
+use super::pod_template::{
+    default_pod_spec, pod_level_requests, pod_spec_faults, pod_warnings, requests_from_limits,
+};
 use super::row::{PROXY_VERBS, row};
 use crate::names::{dns_subdomain_errors, ip_errors};
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
@@ -57,6 +59,7 @@ impl Behaviour for Pod {
         default_pod_spec(spec);
         default_to(spec, "enableServiceLinks", true);
         requests_from_limits(spec);
+        pod_level_requests(spec);
     }
 
     /// What admission fills in (the account, the priority, tolerations of lost nodes) is not filled in here.

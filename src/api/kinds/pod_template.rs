@@ -19,8 +19,8 @@ use crate::FieldError;
 use crate::meta::{validate_annotations, validate_labels};
 use crate::selector::{LabelSelector, validate_label_selector};
 
-pub(crate) use defaults::requests_from_limits;
 pub use defaults::{canonical_quantities, default_pod_spec};
+pub(crate) use defaults::{pod_level_requests, requests_from_limits};
 pub(crate) use placement::{node_selector_faults, toleration_faults};
 pub use spec::pod_spec_faults;
 pub use warnings::{pod_template_warnings, pod_warnings};
@@ -69,8 +69,8 @@ pub fn workload_template_faults(faults: &mut Faults, spec: &Value, kind: &str) {
 /// Labels that the workload's own selector does not find.
 pub fn template_label_faults(faults: &mut Faults, spec: &Value, template: &Value, path: &str) {
     let labels = template.pointer("/metadata/labels");
+    // A selector that is missing finds nothing, which Kubernetes tells besides.
     if let Ok(selector) = LabelSelector::from_json(spec.get("selector"))
-        && is_set(spec, "selector")
         && !selector.is_everything()
         && !selector.matches_json(labels)
     {

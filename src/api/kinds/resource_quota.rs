@@ -179,8 +179,6 @@ fn fits(scope: &str, name: &str) -> bool {
     match scope {
         "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
             OF_PODS.contains(&name)
-                || (scope != "NotBestEffort" && name.contains('/'))
-                || name.contains("ephemeral-storage")
         }
         "BestEffort" => name == "pods",
         "VolumeAttributesClass" => ["persistentvolumeclaims", "requests.storage"].contains(&name),

@@ -5,6 +5,7 @@ mod batch;
 mod cluster;
 mod config;
 mod controllers;
+mod mutations;
 mod pod_rules;
 mod pods;
 mod printed;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::Quantity;
-use crate::kinds::fields::{get, list};
+use crate::kinds::fields::{get, is_set, list};
 
 const COUNTED: &[&str] = &["cpu", "memory"];
 
@@ -12,7 +12,11 @@ pub fn quality_of_service(pod: &Value) -> &'static str {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     let mut any = false;
     let mut guaranteed = true;
-    for container in list(spec, "containers").iter().chain(list(spec, "initContainers")) {
+    // What is said of the pod as a whole is said instead of what its containers say.
+    let whole = get(spec, "resources").is_some_and(|all| is_set(all, "requests") || is_set(all, "limits"));
+    let parts: Vec<&Value> =
+        if whole { vec![spec] } else { list(spec, "containers").iter().chain(list(spec, "initContainers")).collect() };
+    for container in parts {
         let resources = container.get("resources").unwrap_or(&Value::Null);
         for name in COUNTED {
             let request = amount(resources, "requests", name);

@@ -127,6 +127,10 @@ fn default_volume(volume: &mut Value) {
     if let Some(path) = volume.get_mut("hostPath").filter(|path| path.is_object()) {
         default_to(path, "type", "");
     }
+    if let Some(image) = volume.get_mut("image").filter(|image| image.is_object()) {
+        let policy = pull_policy(text(image, "reference"));
+        default_text(image, "pullPolicy", policy);
+    }
     if let Some(directory) = volume.get_mut("emptyDir").filter(|directory| directory.is_object())
         && let Some(limit) = get(directory, "sizeLimit").and_then(|limit| Quantity::from_json(limit).ok())
     {
@@ -182,6 +186,29 @@ pub(crate) fn requests_from_limits(spec: &mut Value) {
                     default_to(requests, &name, limit);
                 }
             }
+        }
+    }
+}
+
+/// What a pod requests as a whole, where it says what it is limited to as a whole: what its containers request together, or
+/// as much as the limit.
+pub(crate) fn pod_level_requests(spec: &mut Value) {
+    let Some(limits) = spec.pointer("/resources/limits").and_then(Value::as_object).cloned() else { return };
+    let mut asked = Vec::new();
+    for (name, limit) in limits {
+        let of = |container: &Value| {
+            let amount = container.get("resources")?.get("requests")?.get(&name)?;
+            Quantity::from_json(amount).ok()
+        };
+        let shares: Vec<Quantity> =
+            spec.get("containers").and_then(Value::as_array).into_iter().flatten().filter_map(of).collect();
+        let together = shares.into_iter().reduce(|sum, share| sum + share);
+        asked.push((name, together.map_or(limit, |sum| Value::String(sum.to_string()))));
+    }
+    let requests = spec.get_mut("resources").and_then(|resources| object_at(resources, "requests"));
+    if let Some(requests) = requests {
+        for (name, amount) in asked {
+            default_to(requests, &name, amount);
         }
     }
 }

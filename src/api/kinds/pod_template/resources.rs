@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::kinds::checks::{Faults, NON_NEGATIVE, invalid_each};
-use crate::kinds::fields::{entries, get};
+use crate::kinds::fields::{entries, get, list};
 use crate::names::qualified_name_errors;
 use crate::{FieldError, Quantity};
 
@@ -66,5 +66,31 @@ fn one_resource(faults: &mut Faults, name: &str, value: &Value, path: &str) {
             faults.push(FieldError::invalid(path, &json!(amount.to_string()), "must be an integer"));
         }
         Ok(_) => {}
+    }
+}
+
+/// What is wrong with what a pod requests and is limited to as a whole.
+pub(super) fn pod_level_faults(faults: &mut Faults, spec: &Value, path: &str) {
+    let Some(resources) = get(spec, "resources") else { return };
+    resource_faults(faults, spec, path);
+    let path = format!("{path}.resources");
+    for side in ["limits", "requests"] {
+        for (name, value) in entries(resources, side) {
+            let at = format!("{path}.{side}[{name}]");
+            if !["cpu", "memory"].contains(&name.as_str()) && !name.starts_with("hugepages-") {
+                let supported = ["cpu", "hugepages-", "memory"];
+                faults.push(FieldError::not_supported(at, &json!(name), &supported));
+                continue;
+            }
+            let Ok(whole) = Quantity::from_json(value) else { continue };
+            let shares = list(spec, "containers")
+                .iter()
+                .filter_map(|container| Quantity::from_json(container.get("resources")?.get(side)?.get(name)?).ok());
+            let together = shares.reduce(|sum, share| sum + share).filter(|_| side == "requests");
+            if let Some(together) = together.filter(|together| *together > whole) {
+                let detail = format!("must be greater than or equal to aggregate container requests of {together}");
+                faults.push(FieldError::invalid(at, &json!(whole.to_string()), &detail));
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::container::{ContainerPlace, container_faults};
 use super::placement::placement_faults;
+use super::resources::pod_level_faults;
 use super::security::{pod_security_faults, system_faults};
 use super::volumes::volume_faults;
 use crate::FieldError;
@@ -39,6 +40,7 @@ pub fn pod_spec_faults(faults: &mut Faults, spec: &Value, path: &str) {
     pod_security_faults(faults, spec, path);
     system_faults(faults, spec, path);
     host_port_faults(faults, spec, path);
+    pod_level_faults(faults, spec, path);
     named(faults, spec, path);
     if let Some(seconds) = int(spec, "activeDeadlineSeconds")
         && !(1..=i64::from(i32::MAX)).contains(&seconds)

@@ -321,3 +321,21 @@ fn states_of_namespaces_and_nodes_fit_them() {
         ["spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid"]
     );
 }
+
+#[test]
+fn amounts_of_a_pod_as_a_whole_go_before_those_of_its_containers() {
+    let mut object = pod();
+    object["spec"]["resources"] = json!({"limits": {"cpu": "2", "memory": "1Gi"}});
+    let made = created("pods", object.clone());
+    assert_eq!(made["spec"]["resources"]["requests"], json!({"cpu": "100m", "memory": "64Mi"}));
+    assert_eq!(made["status"]["qosClass"], "Burstable");
+    object["spec"]["resources"]["requests"] = json!({"cpu": "2", "memory": "1Gi"});
+    assert_eq!(created("pods", object.clone())["status"]["qosClass"], "Guaranteed");
+    object["spec"]["resources"] = json!({"requests": {"cpu": "1m"}});
+    assert_eq!(
+        faults("pods", object, None),
+        [
+            "spec.resources.requests[cpu]: Invalid value: \"1m\": must be greater than or equal to aggregate container requests of 100m"
+        ]
+    );
+}

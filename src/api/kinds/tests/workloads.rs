@@ -39,7 +39,14 @@ fn bad_deployments_are_told_what_is_wrong() {
         "apps/deployments",
         &deployment(),
         &[
-            ("/spec/selector", Value::Null, &["spec.selector: Required value"]),
+            (
+                "/spec/selector",
+                Value::Null,
+                &[
+                    "spec.selector: Required value",
+                    "spec.template.metadata.labels: Invalid value: {\"app\":\"web\"}: `selector` does not match template `labels`",
+                ],
+            ),
             (
                 "/spec/selector",
                 json!({}),

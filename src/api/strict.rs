@@ -108,7 +108,7 @@ pub fn decode(
     }
     let warnings = match validation {
         FieldValidation::Ignore => Vec::new(),
-        FieldValidation::Warn => complaints,
+        FieldValidation::Warn => complaints.into_iter().map(warning).collect(),
         FieldValidation::Strict if complaints.is_empty() => Vec::new(),
         FieldValidation::Strict => {
             let why = format!("strict decoding error: {}", complaints.join(", "));
@@ -173,9 +173,27 @@ fn parse(body: &[u8], content: ContentType) -> Result<(Value, Vec<String>), Stri
             let text = std::str::from_utf8(body).map_err(|_| "yaml: invalid UTF-8".to_owned())?;
             let (value, repeated) =
                 yaml::parse_lenient(text).map_err(|why| format!("error converting YAML to JSON: yaml: {why}"))?;
-            Ok((value, repeated.iter().map(|why| format!("yaml: {why}")).collect()))
+            Ok((value, repeated.iter().map(repeated_key).collect()))
         }
         ContentType::Protobuf => protobuf::decode(body).map(|value| (value, Vec::new())).map_err(|why| why.to_string()),
+    }
+}
+
+/// A complaint as a warning says it: in one line.
+pub fn warning(complaint: String) -> String {
+    match complaint.strip_prefix(UNMARSHAL) {
+        Some(rest) => rest.trim().to_owned(),
+        None => complaint,
+    }
+}
+
+const UNMARSHAL: &str = "yaml: unmarshal errors:\n";
+
+/// A key that a YAML map has twice, in the words of Go's decoder.
+fn repeated_key(why: &yaml::YamlError) -> String {
+    match why.message.strip_prefix("duplicate mapping key: ") {
+        Some(key) => format!("{UNMARSHAL}  line {}: key {key:?} already set in map", why.line),
+        None => format!("yaml: {why}"),
     }
 }
 

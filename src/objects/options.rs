@@ -139,9 +139,9 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// A plain write by `user`.
+    /// A plain write by `user`, who is the server itself as far as owners of fields go.
     pub fn by(user: UserInfo) -> Self {
-        Self { user, ..Self::default() }
+        Self { user, field_manager: "kube-apiserver".to_owned(), ..Self::default() }
     }
 
     /// The same, for a client that named `kind` where another one is stored.

@@ -230,3 +230,12 @@ fn a_mistyped_field_has_a_neighbour() {
     assert_eq!(meant("spec.zzz"), None);
     assert_eq!(meant("nothing.at.all"), None);
 }
+
+#[test]
+fn a_key_twice_in_yaml_is_told_in_the_words_of_go() {
+    let body = b"apiVersion: v1\nkind: ConfigMap\ndata:\n  a: '1'\n  a: '2'\n";
+    let decoded = decode(body, ContentType::Yaml, None, FieldValidation::Warn).unwrap();
+    assert_eq!(decoded.warnings, ["line 5: key \"a\" already set in map"]);
+    let refused = decode(body, ContentType::Yaml, None, FieldValidation::Strict).unwrap_err();
+    assert!(refused.message.ends_with(": yaml: unmarshal errors:\n  line 5: key \"a\" already set in map"));
+}

@@ -145,9 +145,10 @@ fn wish(call: &Call, bytes: &[u8]) -> Result<Decoded, Status> {
     }
     match validation(call) {
         FieldValidation::Strict if !complaints.is_empty() => {
-            Err(Status::bad_request(format!("error strict decoding YAML: {}", complaints.join(", "))))
+            let prefix = if content == ContentType::Yaml { "error converting YAML to JSON: " } else { "" };
+            Err(Status::bad_request(format!("error strict decoding YAML: {prefix}{}", complaints.join(", "))))
         }
-        FieldValidation::Warn => Ok(Decoded { value, warnings: complaints }),
+        FieldValidation::Warn => Ok(Decoded { value, warnings: complaints.into_iter().map(strict::warning).collect() }),
         _ => Ok(Decoded { value, warnings: Vec::new() }),
     }
 }

@@ -2,6 +2,8 @@
 
 mod applying;
 mod environment;
+#[cfg(test)]
+mod tests;
 mod types;
 mod validation;
 

@@ -230,6 +230,9 @@ impl Parser {
     fn arguments(&mut self, end: &str) -> Result<Vec<Expr>, Fault> {
         let mut out = Vec::new();
         while !self.eat(end) {
+            if !out.is_empty() && matches!(self.kind(), Kind::End) {
+                return Err((self.place(), format!("Syntax error: missing '{end}' at '<EOF>'")));
+            }
             if !out.is_empty() {
                 self.expect(",")?;
             }

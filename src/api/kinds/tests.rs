@@ -7,6 +7,7 @@ mod config;
 mod controllers;
 mod mutations;
 mod pod_rules;
+mod documented;
 mod pods;
 mod printed;
 mod scaling;

@@ -1,4 +1,4 @@
-//! The range that Services get their addresses from, and the address of the API's own Service.
+//! The range that Services get their addresses from.
 
 use api::meta;
 use jiff::Timestamp;
@@ -8,7 +8,6 @@ use super::Facts;
 
 /// The range that `objects` hands addresses out of.
 const RANGE: &str = "10.96.0.0/12";
-const KUBERNETES_IP: &str = "10.96.0.1";
 
 pub(super) fn objects(_facts: &Facts) -> Vec<Value> {
     let ready = json!({
@@ -22,17 +21,5 @@ pub(super) fn objects(_facts: &Facts) -> Vec<Value> {
         "spec": { "cidrs": [RANGE] },
         "status": { "conditions": [ready] },
     });
-    let address = json!({
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "IPAddress",
-        "metadata": {
-            "name": KUBERNETES_IP,
-            "labels": {
-                "ipaddress.kubernetes.io/ip-family": "IPv4",
-                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
-            },
-        },
-        "spec": { "parentRef": { "resource": "services", "namespace": "default", "name": "kubernetes" } },
-    });
-    vec![range, address]
+    vec![range]
 }

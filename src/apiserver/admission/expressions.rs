@@ -164,10 +164,7 @@ impl<'a> Oracle<'a> {
     fn access(&self, question: &Question) -> AccessRequest {
         let user = match &question.service_account {
             None => self.user.clone(),
-            Some((namespace, name)) => {
-                let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
-                UserInfo::new(format!("system:serviceaccount:{namespace}:{name}"), groups)
-            }
+            Some((namespace, name)) => UserInfo::service_account(namespace, name),
         };
         let mut access = AccessRequest { user, verb: question.verb.clone(), ..AccessRequest::default() };
         if let Some(path) = &question.path {
@@ -180,6 +177,8 @@ impl<'a> Oracle<'a> {
         access.subresource.clone_from(&question.subresource);
         access.namespace.clone_from(&question.namespace);
         access.name.clone_from(&question.name);
+        access.field_selector.clone_from(&question.field_selector);
+        access.label_selector.clone_from(&question.label_selector);
         access
     }
 

@@ -54,7 +54,7 @@ use thiserror::Error;
 
 pub use admission::{Admission, Operation, Rank, Review, Rounds, Subject};
 use cache::{Cache, RingBounds};
-pub use charges::{Along, Charge};
+pub use charges::{Along, Basis, Charge};
 use handover::Handover;
 pub use object::Object;
 pub use options::{

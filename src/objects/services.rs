@@ -77,6 +77,21 @@ impl Claims {
         self
     }
 
+    /// Whether rules change something along.
+    pub fn are_charged(&self) -> bool {
+        !self.charges.is_empty()
+    }
+
+    /// The write is on its way.
+    pub fn sent(&self) {
+        self.charges.iter().for_each(Charge::sent);
+    }
+
+    /// Whether the write has happened.
+    pub fn settle(&self, has_happened: bool) {
+        self.charges.iter().for_each(|charge| charge.settle(has_happened));
+    }
+
     /// Whether the write can be tried again when `key` has changed: it stands for an address, a port, or a charge.
     pub fn concerns(&self, key: &str) -> bool {
         key.starts_with(keys::ALLOCATED) || self.charges.iter().any(|charge| charge.has(key))

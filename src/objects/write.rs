@@ -16,6 +16,7 @@ mod patch;
 mod update;
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use api::{FieldError, Kind, Status, meta};
 use bytes::Bytes;
@@ -173,7 +174,7 @@ impl Objects {
         let mut txn = Txn { checks: vec![own], puts: vec![(key, stored.clone())], deletes: Vec::new() };
         txn.checks.extend(namespace_key.map(Check::Present));
         claims.add_to(&mut txn);
-        let revision = match self.commit(txn).await? {
+        let revision = match self.commit_charged(txn, claims).await? {
             Ok(revision) => revision,
             Err(key) => return Ok(Outcome::Lost(key)),
         };
@@ -208,6 +209,23 @@ impl Objects {
             Ok(revision) => Ok(Outcome::Done(shown(revision)?)),
             Err(key) => Ok(Outcome::Lost(key)),
         }
+    }
+
+    /// Commits, and tells those who charge how it goes.
+    async fn commit_charged(&self, txn: Txn, claims: &Claims) -> Result<Result<Revision, String>, Status> {
+        if !claims.are_charged() {
+            return self.commit(txn).await;
+        }
+        let mut committing = std::pin::pin!(self.commit(txn));
+        // With the first poll the transaction is in the store's queue.
+        let first = futures::poll!(committing.as_mut());
+        claims.sent();
+        let outcome = match first {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => committing.await,
+        };
+        claims.settle(matches!(outcome, Ok(Ok(_))));
+        outcome
     }
 
     /// Commits and waits until the cache has it; the inner error is the key that somebody else changed.

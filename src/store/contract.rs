@@ -28,6 +28,8 @@ pub enum Check {
     At(String, Revision),
     /// The key is there, whatever its revision.
     Present(String),
+    /// The key has this value, whatever its revision: for a writer that follows one whose revision is not known yet.
+    Holds(String, Bytes),
 }
 
 /// All or nothing: when every check holds, all puts and deletes happen at one new revision.

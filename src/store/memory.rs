@@ -53,6 +53,7 @@ impl State {
                 Check::Absent(key) => (key, !self.entries.contains_key(key)),
                 Check::Present(key) => (key, self.entries.contains_key(key)),
                 Check::At(key, at) => (key, self.entries.get(key).is_some_and(|(revision, _)| revision == at)),
+                Check::Holds(key, wanted) => (key, self.entries.get(key).is_some_and(|(_, value)| value == wanted)),
             };
             if !holds {
                 return Err(CommitError::Stale { key: key.clone() });

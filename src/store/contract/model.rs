@@ -16,13 +16,15 @@ enum Wish {
     Present,
     /// At the revision that the key has, minus this.
     At(u64),
+    /// With the value that the key has, plus this.
+    Holds(u8),
 }
 
 /// Checks, puts and deletes, each of a key out of few.
 type Step = (Vec<(u8, Wish)>, BTreeMap<u8, Option<u8>>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let wish = prop_oneof![2 => Just(Wish::Absent), 2 => Just(Wish::Present), 3 => (0_u64..2).prop_map(Wish::At)];
+    let wish = prop_oneof![2 => Just(Wish::Absent), 2 => Just(Wish::Present), 3 => (0_u64..2).prop_map(Wish::At), 2 => (0_u8..2).prop_map(Wish::Holds)];
     let checks = prop::collection::vec((0_u8..5, wish), 0..2);
     let writes = prop::collection::btree_map(0_u8..5, prop::option::weighted(0.7, any::<u8>()), 0..4);
     prop::collection::vec((checks, writes), 1..30)
@@ -42,6 +44,10 @@ fn txn(state: &State, (checks, writes): &Step) -> (Txn, bool) {
             Wish::At(minus) => {
                 let at = found.map_or(1, |(revision, _)| revision - minus.min(revision));
                 (Check::At(key, Revision(at)), found.is_some_and(|(revision, _)| *revision == at))
+            }
+            Wish::Holds(plus) => {
+                let value = found.map_or(0, |(_, value)| value.wrapping_add(*plus));
+                (Check::Holds(key, vec![value].into()), found.is_some_and(|(_, held)| *held == value))
             }
         }
     };

@@ -123,12 +123,13 @@ fn broken(
     checks: &[Check],
 ) -> Result<Option<String>, redb::Error> {
     for check in checks {
-        let (Check::Absent(key) | Check::Present(key) | Check::At(key, _)) = check;
+        let (Check::Absent(key) | Check::Present(key) | Check::At(key, _) | Check::Holds(key, _)) = check;
         let found = entries.get(key.as_str())?;
         let holds = match check {
             Check::Absent(_) => found.is_none(),
             Check::Present(_) => found.is_some(),
             Check::At(_, at) => found.is_some_and(|found| found.value().starts_with(&at.0.to_le_bytes())),
+            Check::Holds(_, value) => found.is_some_and(|found| found.value().get(REVISION_BYTES..) == Some(value)),
         };
         if !holds {
             return Ok(Some(key.clone()));

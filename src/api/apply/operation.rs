@@ -54,8 +54,9 @@ fn record(
 ) {
     let others = Others::new(versions, (old, new), &difference, writer.api_version, reach);
     others.take_from(managers, None);
-    let mut changed = difference.changed();
-    changed.subtract(&difference.removed);
+    let Comparison { added: mut changed, modified, removed } = difference;
+    changed.add(&modified);
+    changed.subtract(&removed);
     managers.tidy();
     if changed.is_empty() {
         return;

@@ -82,7 +82,10 @@ impl Objects {
                 outcome => return outcome,
             }
         }
-        Err(refused.unwrap_or_else(|| Status::internal("no free name was found")))
+        let mut refused = refused.unwrap_or_else(|| Status::internal("no free name was found"));
+        refused.message.push_str(", the server was not able to generate a unique name for the object");
+        refused.retry_after_seconds = 1;
+        Err(refused)
     }
 
     async fn create_named(

@@ -64,6 +64,12 @@ struct Autoscaler;
 
 impl Behaviour for Autoscaler {
     fn default(&self, object: &mut Value) {
+        if let Some(status) = object.get_mut("status").filter(|status| status.is_object()) {
+            default_to(status, "desiredReplicas", 0);
+            if !is_set(status, "currentMetrics") {
+                set(status, "currentMetrics", Value::Null);
+            }
+        }
         let Some(spec) = object_at(object, "spec") else { return };
         default_to(spec, "minReplicas", 1);
         if list(spec, "metrics").is_empty() {

@@ -96,6 +96,11 @@ impl Behaviour for Service {
     /// A client that leaves out what the server allocated means to keep it.
     fn prepare_update(&self, object: &mut Value, old: &Value) {
         keep(object, old, "status");
+        if text_at(object, "/spec/type") != "LoadBalancer"
+            && let Some(status) = object.get_mut("status").filter(|status| status.is_object())
+        {
+            set(status, "loadBalancer", json!({}));
+        }
         let (Some(spec), Some(was)) = (object.get_mut("spec"), get(old, "spec")) else { return };
         defaults::drop_what_the_type_has_no_use_for(spec, was);
         if needs_cluster_ip(spec) && needs_cluster_ip(was) {

@@ -4,6 +4,7 @@
 //! is read once into a tree that prunes, fills in defaults and validates, its rules are compiled once.
 
 mod defaults;
+mod embedded;
 mod formats;
 pub mod naming;
 mod node;

@@ -212,6 +212,9 @@ fn convert(function: &str, value: &Value) -> Option<Outcome> {
             Ok(text) => Ok(Value::String(Arc::new(text))),
             Err(_) => Err(EvalError::new("invalid UTF-8 in bytes, cannot convert to string".to_owned())),
         },
+        ("string", Value::Duration(_) | Value::Timestamp(_)) => Ok(Value::String(Arc::new(shown(value)))),
+        ("int", Value::Timestamp(time)) => Ok(Value::Int(time.timestamp())),
+        ("int", Value::Duration(span)) => span.num_nanoseconds().map(Value::Int).ok_or_else(range),
         ("bytes", Value::String(text)) => Ok(Value::Bytes(Arc::new(text.as_bytes().to_vec()))),
         _ => return None,
     })

@@ -71,6 +71,8 @@ fn expressions_give_values() {
         ("timestamp('2024-01-02T00:00:00Z') - timestamp('2024-01-01T00:00:00Z') == duration('24h')", json!(true)),
         ("type(1) == int && type('') != int", json!(true)),
         ("string(5) + string(true)", json!("5true")),
+        ("string(duration('90m')) + string(timestamp('2024-01-02T03:04:05Z'))", json!("5400s2024-01-02T03:04:05Z")),
+        ("int(timestamp('1970-01-01T00:01:00Z'))", json!(60)),
         ("int('12') + int(3.9)", json!(15)),
         ("dyn(1) == 1.0", json!(true)),
         ("true || object.missing", json!(true)),

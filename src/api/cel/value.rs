@@ -167,6 +167,14 @@ pub(crate) fn shown(value: &Value) -> String {
         Value::Float(number) => number.to_string(),
         Value::Bool(flag) => flag.to_string(),
         Value::Null => "null".to_owned(),
+        Value::Timestamp(time) => match time.to_rfc3339() {
+            text if text.ends_with("+00:00") => text.replace("+00:00", "Z"),
+            text => text,
+        },
+        Value::Duration(span) => match span.num_nanoseconds() {
+            Some(nanos) => format!("{}s", nanos as f64 / 1e9),
+            None => format!("{}s", span.num_seconds()),
+        },
         other => match library::call("string", None, std::slice::from_ref(other)) {
             Ok(Value::String(text)) => text.to_string(),
             _ => name_of(other).to_owned(),

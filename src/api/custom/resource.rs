@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Value, json};
 
 use super::node::Node;
-use super::{defaults, rules, validate};
+use super::{defaults, embedded, rules, validate};
 use crate::schema::Definition;
 use crate::table::JsonPath;
 use crate::{Behaviour, FieldError, strict};
@@ -37,6 +37,7 @@ impl Resource {
     fn faults(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         let mut faults = validate::faults(&self.root, object, old);
         faults.extend(self.scale_faults(object, old));
+        faults.extend(embedded::faults(&self.root, object));
         faults.extend(validate::duplicates(&self.root, object));
         if !self.root.ruled {
             return faults;

@@ -291,7 +291,7 @@ fn values_are_validated_in_known_words() {
             "set": { "type": "array", "x-kubernetes-list-type": "set", "items": { "type": "string" } },
             "m": { "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": { "type": "object", "required": ["k"], "properties": { "k": { "type": "string" } } } },
             "one": { "type": "object", "properties": { "a": { "type": "string" }, "b": { "type": "string" } }, "oneOf": [{ "required": ["a"] }, { "required": ["b"] }] },
-            "ios": { "x-kubernetes-int-or-string": true }, "x": { "type": "number", "exclusiveMinimum": true, "minimum": 0 },
+            "ios": { "x-kubernetes-int-or-string": true }, "em": { "type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true }, "x": { "type": "number", "exclusiveMinimum": true, "minimum": 0 },
         },
     })));
     let cases = [

@@ -12,6 +12,21 @@ use crate::managed_fields::Tracker;
 use crate::options::{Sub, WriteOptions, Written};
 use crate::{Objects, refusal};
 
+/// Custom resources are also held against the schema of the version that they were sent in.
+pub(super) fn check(target: Target<'_>, sub: Sub, new: &Value, old: &Value) -> Result<(), Status> {
+    let behaviour = &target.kind.behaviour;
+    if target.kind.custom.is_none() {
+        return Ok(());
+    }
+    let mut next = new.clone();
+    if sub == Sub::Status {
+        behaviour.prepare_status(&mut next, old);
+    } else {
+        behaviour.prepare_update(&mut next, old);
+    }
+    target.invalid(&behaviour.validate(&next, Some(old)))
+}
+
 impl Objects {
     /// As an update of the stored kind, with a conversion before and after `change`.
     pub(super) async fn rewrite_converted(
@@ -35,7 +50,7 @@ impl Objects {
             if managing == Managing::Record {
                 Tracker::new(self.kinds(), kind).record(sub, &old, &mut new, options);
             }
-            target.invalid(&kind.behaviour.validate(&new, Some(&old)))?;
+            check(target, sub, &new, &old)?;
             let new = self.converted(stored, vec![new]).await?.pop().unwrap_or_default();
             let (seen, moved_on) = (current.revision.to_string(), AtomicBool::new(false));
             let fixed = |old: &Value| {

@@ -3,7 +3,7 @@
 use api::{FieldError, Kind, Status, meta};
 use serde_json::Value;
 
-use super::{ATTEMPTS, Managing, Outcome, Target, envelope, is_finished};
+use super::{ATTEMPTS, Managing, Outcome, Target, converted, envelope, is_finished};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions, Written};
 use crate::managed_fields::{self, Tracker};
@@ -127,6 +127,7 @@ impl Objects {
             if managing == Managing::Record {
                 tracker.record(sub, &old, &mut new, options);
             }
+            converted::check(target, sub, &new, &old)?;
             form::to_stored(kind, &mut new);
             Ok(new)
         };

@@ -28,6 +28,7 @@ pub(super) enum Way {
 }
 
 pub(super) async fn answer(call: Call, target: Target, way: Way) -> Result<Reply, Status> {
+    pods::may_create(&call).await?;
     let revision = objects::Revisions::default();
     let found = call.server.objects.get(&target.kind, target.namespace(), target.name(), &revision).await?;
     let pod = found.value();

@@ -1,6 +1,6 @@
 //! What the subresources that connect to a pod have in common: which container, where it runs, who may, the upgrade.
 
-use api::{Status, meta};
+use api::{AccessRequest, Status, meta};
 use axum::extract::ws::WebSocketUpgrade;
 use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use objects::{Sub, Subject};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::forwarding::websocket;
 use crate::gateway::ContainerAddress;
-use crate::server::Call;
+use crate::server::{Call, access_request};
 use crate::verbs::Target;
 
 const LISTS: [(&str, &str); 3] = [
@@ -69,6 +69,20 @@ pub(super) fn address(pod: &Value, container: &str) -> Result<ContainerAddress, 
         container: container.to_owned(),
         node: node.to_owned(),
     })
+}
+
+/// A WebSocket is opened with GET, which is authorized as `get`; but whoever connects does more than look.
+pub(super) async fn may_create(call: &Call) -> Result<(), Status> {
+    if call.asked.verb == "create" {
+        return Ok(());
+    }
+    let access = AccessRequest { verb: "create".to_owned(), ..access_request(&call.user, &call.asked, &call.query) };
+    let decision = call.server.authorizer.authorize(&access).await;
+    if decision.is_allowed() {
+        return Ok(());
+    }
+    let message = format!("{} {:?} is forbidden: {}", access.resource, access.name, decision.reason());
+    Err(Status { name: access.name, kind: access.resource, ..Status::new(403, "Forbidden", message) })
 }
 
 /// Asks those who have a say whether the caller may be connected.

@@ -41,6 +41,7 @@ impl Dialer {
 }
 
 pub(super) async fn answer(call: Call, target: Target) -> Result<Reply, Status> {
+    pods::may_create(&call).await?;
     let revision = objects::Revisions::default();
     let found = call.server.objects.get(&target.kind, target.namespace(), target.name(), &revision).await?;
     let dialer = Dialer { gateway: call.server.gateway.read().clone(), pod: address(&found.value())? };

@@ -235,6 +235,32 @@ async fn what_cannot_be_run_is_refused_before() {
     assert_eq!(cluster.ask("DELETE", EXEC, &[], "").await.code, 405);
 }
 
+/// Lets everybody look.
+struct Looking;
+
+#[async_trait]
+impl crate::Authorizer for Looking {
+    async fn authorize(&self, request: &api::AccessRequest) -> crate::Decision {
+        if request.verb == "get" {
+            crate::Decision::Allow(String::new())
+        } else {
+            crate::Decision::NoOpinion("may only look".to_owned())
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_only_look_is_not_connected() {
+    let cluster = cluster_with(Config::default()).await;
+    let objects = cluster.server.objects().clone();
+    let looking = crate::ApiServer::new(objects, Config { authorizer: Arc::new(Looking), ..Config::default() });
+    let cluster = Cluster { server: looking, ..cluster };
+    for path in [EXEC.to_owned(), EXEC.replace("exec", "attach"), EXEC.replace("exec", "portforward")] {
+        let refused = open(&cluster, &path, "").await.map(drop).unwrap_err();
+        assert_eq!(refused, "403 pods \"p\" is forbidden: may only look");
+    }
+}
+
 #[tokio::test]
 async fn a_watch_over_a_websocket_is_a_message_an_event() {
     let cluster = house().await;

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use api::{Kind, Status, UserInfo};
+use api::{Kind, Status, UserInfo, meta};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -239,6 +239,7 @@ impl Objects {
     /// Lets the rules that change objects do so, twice where a late one asked for it.
     pub(crate) async fn run_mutating(&self, review: &mut Review<'_>) -> Result<(), Status> {
         let rules = self.inner.admission.load_full();
+        let before = Identity::of(&review.object);
         for rule in rules.iter() {
             rule.mutate(review).await?;
         }
@@ -248,7 +249,7 @@ impl Objects {
                 rule.mutate(review).await?;
             }
         }
-        Ok(())
+        before.keep(&mut review.object)
     }
 
     /// Lets the rules that only look say no.
@@ -256,6 +257,48 @@ impl Objects {
         let rules = self.inner.admission.load_full();
         for rule in rules.iter() {
             rule.validate(review).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What nobody may make of an object: another one.
+struct Identity {
+    name: String,
+    namespace: String,
+    uid: Option<Value>,
+}
+
+impl Identity {
+    fn of(object: &Value) -> Self {
+        Self {
+            name: meta::name(object).to_owned(),
+            namespace: meta::namespace(object).to_owned(),
+            uid: meta::metadata(object).get("uid").cloned(),
+        }
+    }
+
+    fn keep(self, object: &mut Value) -> Result<(), Status> {
+        if !object.is_object() {
+            return Ok(());
+        }
+        let (name, namespace) = (meta::name(object), meta::namespace(object));
+        if name != self.name {
+            let was = self.name;
+            return Err(Status::bad_request(format!(
+                "the name of the object ({name}) does not match the name on the request ({was}): admission changed it"
+            )));
+        }
+        if namespace != self.namespace {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        if meta::metadata(object).get("uid") != self.uid.as_ref() {
+            match self.uid {
+                Some(uid) => meta::set(object, "uid", uid),
+                None => meta::unset(object, "uid"),
+            }
         }
         Ok(())
     }

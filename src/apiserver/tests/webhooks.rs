@@ -288,3 +288,38 @@ async fn a_rule_takes_in_other_versions_of_the_same_objects() {
     assert_eq!((&asked["resource"]["version"], &asked["requestResource"]["version"]), (&json!("v1"), &json!("v2")));
     assert_eq!(asked["object"]["apiVersion"], "autoscaling/v1");
 }
+
+#[tokio::test]
+async fn nobody_makes_another_object_of_an_object() {
+    let cluster = cluster().await;
+    outside(&cluster, |_, request| {
+        let wanted = request["object"]["data"].clone();
+        let path = format!("/metadata/{}", wanted["field"].as_str().unwrap_or_default());
+        Ok(patch(json!([{ "op": "add", "path": path, "value": wanted["value"] }])))
+    });
+    cluster.configure("Mutating", "m", &[webhook("thief", json!({}))]).await;
+    let object =
+        |field: &str, value: &str| json!({ "metadata": { "name": "a" }, "data": { "field": field, "value": value } });
+    for (field, value, wanted) in [
+        (
+            "name",
+            "b",
+            "400 BadRequest the name of the object (b) does not match the name on the request (a): admission changed it",
+        ),
+        (
+            "namespace",
+            "other",
+            "400 BadRequest the namespace of the provided object does not match the namespace sent on the request",
+        ),
+    ] {
+        assert_eq!(cluster.try_config_map(&object(field, value), "").await.refusal(), wanted);
+    }
+    let made = cluster.try_config_map(&object("uid", "mine"), "").await;
+    assert_eq!(made.code, 201, "{}", made.text());
+    assert_ne!(made.json()["metadata"]["uid"], "mine");
+    let left = json!({ "data": { "field": "managedFields", "value": "nonsense" } });
+    let merge = [("content-type", "application/merge-patch+json")];
+    let path = "/api/v1/namespaces/default/configmaps/a";
+    let changed = cluster.ask("PATCH", path, &merge, left.to_string()).await;
+    assert!(changed.code < 600, "{}", changed.text());
+}

@@ -223,6 +223,11 @@ impl Behaviour for Request {
             }
         }
         let (now, was) = (text_at(object, "/status/certificate"), text_at(old, "/status/certificate"));
+        if now != was
+            && let Some(wrong) = no_certificates(now)
+        {
+            faults.push(FieldError::invalid("status.certificate", &json!("<certificate data>"), &wrong));
+        }
         if !was.is_empty() && now != was {
             let detail = "updates may not change a set certificate";
             faults.push(FieldError::forbidden("status.certificate", detail));
@@ -247,6 +252,22 @@ impl Behaviour for Request {
 fn is_request(text: &str) -> bool {
     let decoded = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     decoded.is_some_and(|pem| pem.contains("-----BEGIN CERTIFICATE REQUEST-----"))
+}
+
+/// Why bytes in base64 are no certificates in PEM. Nothing at all is no fault.
+fn no_certificates(text: &str) -> Option<String> {
+    const BEGIN: &str = "-----BEGIN ";
+    if text.is_empty() {
+        return None;
+    }
+    let decoded = STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let mut kinds =
+        decoded.lines().filter_map(|line| Some(line.strip_prefix(BEGIN)?.trim_end().trim_end_matches('-'))).peekable();
+    if kinds.peek().is_none() {
+        return Some("must contain one or more CERTIFICATE PEM blocks".to_owned());
+    }
+    let other = kinds.find(|kind| *kind != "CERTIFICATE")?;
+    Some(format!("only CERTIFICATE PEM blocks are allowed, found {other:?}"))
 }
 
 fn usages(faults: &mut Faults, spec: &Value) {

@@ -226,6 +226,17 @@ fn certificate_requests_change_by_their_subresources() {
     let told: Vec<String> =
         row.behaviour.validate_status(&both, &made).iter().map(|fault| fault.field.clone()).collect();
     assert_eq!(told, ["status.conditions[1].status", "status.conditions[1].type"]);
+    for (certificate, wanted) in [
+        ("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==", None),
+        ("Zm9v", Some("must contain one or more CERTIFICATE PEM blocks")),
+        (pem, Some("only CERTIFICATE PEM blocks are allowed, found \"CERTIFICATE REQUEST\"")),
+    ] {
+        let issued = changed(&approved, "/status/certificate", &json!(certificate));
+        let told: Vec<String> =
+            row.behaviour.validate_status(&issued, &approved).iter().map(ToString::to_string).collect();
+        let wanted = wanted.map(|why| format!("status.certificate: Invalid value: \"<certificate data>\": {why}"));
+        assert_eq!(told, wanted.into_iter().collect::<Vec<_>>());
+    }
 }
 
 #[test]

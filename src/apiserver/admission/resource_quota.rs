@@ -22,7 +22,7 @@ mod lane;
 
 use lane::Lane;
 
-/// How long a write waits for a new quota to be counted for the first time.
+/// How long a write waits for a new quota to be counted for the first time, and for other writes that may leave room.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) struct ResourceQuota {
@@ -44,6 +44,30 @@ impl ResourceQuota {
         let lane = Arc::new(Lane::default());
         lanes.insert(namespace.to_owned(), Arc::downgrade(&lane));
         lane
+    }
+
+    /// Every quota that the write uses something of, as it is to be.
+    async fn charged(
+        &self,
+        lane: &Lane,
+        review: &Review<'_>,
+        namespace: &str,
+    ) -> Result<Vec<(String, Value, Basis)>, String> {
+        let mut charged = Vec::new();
+        for quota in self.reader.list("", "resourcequotas", Some(namespace)) {
+            let name = quota.meta.name.to_string();
+            let (value, basis) = match lane.head(&name) {
+                Some((value, stored)) => (value, Basis::Stored(stored)),
+                None => {
+                    let (quota, value) = self.counted(namespace, &quota).await;
+                    (value, Basis::At(quota.revision))
+                }
+            };
+            if let Some(value) = charge(review, &value)? {
+                charged.push((name, value, basis));
+            }
+        }
+        Ok(charged)
     }
 
     /// The quota once it has been counted, or as it is when nobody counts.
@@ -100,20 +124,13 @@ impl Admission for ResourceQuota {
         let Some(namespace) = review.namespace else { return Ok(None) };
         let lane = self.lane(namespace);
         let turn = Arc::clone(&lane.turn).lock_owned().await;
-        let mut charged = Vec::new();
-        for quota in self.reader.list("", "resourcequotas", Some(namespace)) {
-            let name = quota.meta.name.to_string();
-            let (value, basis) = match lane.head(&name) {
-                Some((value, stored)) => (value, Basis::Stored(stored)),
-                None => {
-                    let (quota, value) = self.counted(namespace, &quota).await;
-                    (value, Basis::At(quota.revision))
-                }
-            };
-            if let Some(value) = charge(review, &value).map_err(|why| forbidden(review.kind, review.name, &why))? {
-                charged.push((name, value, basis));
-            }
+        let mut charged = self.charged(&lane, review, namespace).await;
+        if charged.is_err() && lane.is_busy() {
+            // What is on its way may not come about, and leave room.
+            lane.settled(PATIENCE).await;
+            charged = self.charged(&lane, review, namespace).await;
         }
+        let charged = charged.map_err(|why| forbidden(review.kind, review.name, &why))?;
         if charged.is_empty() || review.dry_run {
             return Ok(None);
         }

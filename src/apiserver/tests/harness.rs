@@ -59,8 +59,12 @@ pub(super) async fn cluster_with(config: Config) -> Cluster {
 
 /// A server that is made for its objects: one with roles.
 pub(super) async fn cluster_over(config: impl FnOnce(&Objects) -> Config) -> Cluster {
+    cluster_in(Arc::new(store::Memory::new()), config).await
+}
+
+/// The same, over a store of the test's choice.
+pub(super) async fn cluster_in(store: store::SharedStore, config: impl FnOnce(&Objects) -> Config) -> Cluster {
     let tasks = Tasks::new();
-    let store = Arc::new(store::Memory::new());
     let objects = Objects::open(store, api::kinds::builtin(), objects::Config::default(), &tasks)
         .await
         .expect("an empty store opens");

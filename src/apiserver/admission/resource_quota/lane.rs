@@ -9,10 +9,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 /// One namespace's line.
 #[derive(Default)]
@@ -20,6 +22,8 @@ pub(super) struct Lane {
     /// Held from looking at the figures until the write is in the store's queue.
     pub turn: Arc<tokio::sync::Mutex<()>>,
     chains: Mutex<Chains>,
+    /// Told when a chain ends.
+    ended: Notify,
 }
 
 #[derive(Default)]
@@ -65,8 +69,30 @@ impl Lane {
             chain.on_their_way -= 1;
             if !has_happened || chain.on_their_way == 0 {
                 chains.by_quota.remove(quota);
+                self.ended.notify_waiters();
             }
         }
+    }
+
+    /// Whether any write is on its way.
+    pub fn is_busy(&self) -> bool {
+        !self.chains.lock().by_quota.is_empty()
+    }
+
+    /// Waits until no write is on its way, for whoever has the turn.
+    pub async fn settled(&self, patience: Duration) {
+        let all = async {
+            loop {
+                let mut ended = std::pin::pin!(self.ended.notified());
+                ended.as_mut().enable();
+                if !self.is_busy() {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        // Those who wait longer look at what the cache has by then.
+        let _ = tokio::time::timeout(patience, all).await;
     }
 }
 

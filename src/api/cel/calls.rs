@@ -48,86 +48,94 @@ impl<'a> Evaluator<'a, '_> {
     }
 
     fn apply(&mut self, function: &str, target: Option<Value>, args: Vec<Value>) -> Outcome {
+        if let Some(answer) = self.own(function, target.as_ref(), &args)? {
+            return Ok(answer);
+        }
+        self.pay_ahead(function, target.as_ref(), &args)?;
         let limit = self.budget.left().saturating_add(1);
-        let weigh = |value: &Value| weight(value, limit);
-        match (function, target.as_ref(), args.as_slice()) {
-            ("size", Some(of), []) | ("size", None, [of]) => return size(of),
+        let parts = target.iter().chain(&args);
+        let cost = parts.fold(0u64, |sum, part| sum.saturating_add(weight(part, limit)));
+        self.budget.pay(cost)?;
+        let out = library::call(function, target, &args).map_err(EvalError::new)?;
+        self.pay_for(&out)?;
+        Ok(out)
+    }
+
+    /// The answer of a function that is done here.
+    fn own(&mut self, function: &str, target: Option<&Value>, args: &[Value]) -> Result<Option<Value>, EvalError> {
+        let answer = match (function, target, args) {
+            ("size", Some(of), []) | ("size", None, [of]) => size(of)?,
             ("startsWith", Some(Value::String(whole)), [Value::String(part)]) => {
                 self.budget.pay(part.len() as u64 / 10)?;
-                return Ok(Value::Bool(whole.starts_with(part.as_str())));
+                Value::Bool(whole.starts_with(part.as_str()))
             }
             ("endsWith", Some(Value::String(whole)), [Value::String(part)]) => {
                 self.budget.pay(part.len() as u64 / 10)?;
-                return Ok(Value::Bool(whole.ends_with(part.as_str())));
+                Value::Bool(whole.ends_with(part.as_str()))
             }
             ("contains", Some(Value::String(whole)), [Value::String(part)]) => {
                 self.budget.pay((whole.len() as u64 / 10).saturating_mul(1 + part.len() as u64 / 10))?;
-                return Ok(Value::Bool(whole.contains(part.as_str())));
+                Value::Bool(whole.contains(part.as_str()))
             }
             ("matches", Some(Value::String(text)), [Value::String(pattern)])
             | ("matches", None, [Value::String(text), Value::String(pattern)]) => {
                 self.pay_for_match(text, pattern)?;
-                return Ok(Value::Bool(self.pattern(pattern)?.is_match(text)));
-            }
-            ("find" | "findAll", Some(Value::String(text)), [Value::String(pattern), ..]) => {
-                self.pay_for_match(text, pattern)?;
-                self.pattern(pattern)?;
-            }
-            ("dyn", None, [value]) => return Ok(value.clone()),
-            ("type", None, [value]) => return Ok(Value::Opaque(Arc::new(TypeName(name_of(value))))),
-            ("optional.none", None, []) => return Ok(optional(None)),
-            ("optional.of", None, [value]) => return Ok(optional(Some(value.clone()))),
-            ("optional.ofNonZeroValue", None, [value]) => {
-                return Ok(optional(Some(value).filter(|value| !value.is_zero()).cloned()));
-            }
-            ("hasValue", Some(value), []) if as_optional(value).is_some() => {
-                return Ok(Value::Bool(as_optional(value).flatten().is_some()));
-            }
-            ("value", Some(value), []) if as_optional(value).is_some() => {
-                let inner = as_optional(value).flatten().cloned();
-                return inner.ok_or_else(|| EvalError::new("optional.none() dereference".to_owned()));
-            }
-            ("replace", Some(Value::String(text)), [Value::String(from), Value::String(to), ..]) => {
-                let times = (text.len() / from.len().max(1)) as u64 + 1;
-                self.budget.pay((text.len() as u64).saturating_add(times.saturating_mul(to.len() as u64)) / 10)?;
+                Value::Bool(self.pattern(pattern)?.is_match(text))
             }
             ("sum", Some(Value::List(entries)), []) if !entries.is_empty() => {
                 self.budget.pay(entries.len() as u64)?;
                 let mut entries = entries.iter().cloned();
                 let first = entries.next().unwrap_or(Value::Int(0));
-                return entries.try_fold(first, |sum, next| arithmetic(Binary::Add, sum, next));
+                entries.try_fold(first, |sum, next| arithmetic(Binary::Add, sum, next))?
             }
-            ("lists.range", None, [Value::Int(count)]) => self.budget.pay(u64::try_from(*count).unwrap_or(0))?,
+            ("dyn", None, [value]) => value.clone(),
+            ("type", None, [value]) => Value::Opaque(Arc::new(TypeName(name_of(value)))),
+            ("optional.none", None, []) => optional(None),
+            ("optional.of", None, [value]) => optional(Some(value.clone())),
+            ("optional.ofNonZeroValue", None, [value]) => {
+                optional(Some(value).filter(|value| !value.is_zero()).cloned())
+            }
+            ("hasValue", Some(value), []) if as_optional(value).is_some() => {
+                Value::Bool(as_optional(value).flatten().is_some())
+            }
+            ("value", Some(value), []) if as_optional(value).is_some() => {
+                let inner = as_optional(value).flatten().cloned();
+                inner.ok_or_else(|| EvalError::new("optional.none() dereference".to_owned()))?
+            }
+            ("isQuantity", None, [Value::String(text)]) => Value::Bool(is_quantity(text)),
+            ("quantity", None, [Value::String(text)]) if !is_quantity(text) => {
+                return Err(EvalError::new(QUANTITY.to_owned()));
+            }
+            (_, None, [value]) => return convert(function, value).transpose(),
+            _ => return Ok(None),
+        };
+        Ok(Some(answer))
+    }
+
+    /// Pays for what the library's functions cost beyond the length of what they are given.
+    fn pay_ahead(&mut self, function: &str, target: Option<&Value>, args: &[Value]) -> Result<(), EvalError> {
+        let limit = self.budget.left().saturating_add(1);
+        let weigh = |value: &Value| weight(value, limit);
+        match (function, target, args) {
+            ("find" | "findAll", Some(Value::String(text)), [Value::String(pattern), ..]) => {
+                self.pay_for_match(text, pattern)?;
+                self.pattern(pattern).map(drop)
+            }
+            ("replace", Some(Value::String(text)), [Value::String(from), Value::String(to), ..]) => {
+                let times = (text.len() / from.len().max(1)) as u64 + 1;
+                self.budget.pay((text.len() as u64).saturating_add(times.saturating_mul(to.len() as u64)) / 10)
+            }
+            ("lists.range", None, [Value::Int(count)]) => self.budget.pay(u64::try_from(*count).unwrap_or(0)),
             ("join", Some(Value::List(entries)), [Value::String(between)]) => {
-                self.budget.pay((entries.len() as u64).saturating_mul(1 + between.len() as u64 / 10))?;
+                self.budget.pay((entries.len() as u64).saturating_mul(1 + between.len() as u64 / 10))
             }
             ("sets.contains" | "sets.equivalent" | "sets.intersects", None, [left, right]) => {
-                self.budget.pay(weigh(left).saturating_mul(weigh(right)))?;
+                self.budget.pay(weigh(left).saturating_mul(weigh(right)))
             }
-            ("distinct", Some(whole), _) => self.budget.pay(weigh(whole).saturating_mul(weigh(whole)) / 4)?,
-            ("format", Some(Value::String(text)), _) => check_precision(text)?,
-            ("quantity" | "isQuantity", None, [Value::String(text)]) => {
-                let tens = text.rsplit_once(['e', 'E']).is_none_or(|(_, exponent)| exponent.len() <= 3);
-                let valid = tens && text.len() <= 40 && text.parse::<crate::Quantity>().is_ok();
-                match (function, valid) {
-                    ("isQuantity", _) => return Ok(Value::Bool(valid)),
-                    (_, false) => return Err(EvalError::new(QUANTITY.to_owned())),
-                    _ => {}
-                }
-            }
-            (_, None, [value]) => {
-                if let Some(converted) = convert(function, value) {
-                    return converted;
-                }
-            }
-            _ => {}
+            ("distinct", Some(whole), _) => self.budget.pay(weigh(whole).saturating_mul(weigh(whole)) / 4),
+            ("format", Some(Value::String(text)), _) => check_precision(text),
+            _ => Ok(()),
         }
-        let parts = target.iter().chain(&args);
-        let cost = parts.fold(0u64, |sum, part| sum.saturating_add(weigh(part)));
-        self.budget.pay(cost)?;
-        let out = library::call(function, target, &args).map_err(EvalError::new)?;
-        self.pay_for(&out)?;
-        Ok(out)
     }
 
     fn pay_for_match(&mut self, text: &str, pattern: &str) -> Result<(), EvalError> {
@@ -138,6 +146,12 @@ impl<'a> Evaluator<'a, '_> {
         self.budget.pay(10)?;
         crate::re2::compile(pattern).map_err(|error| EvalError::new(format!("error parsing regexp: {error}")))
     }
+}
+
+/// Whether the library can count with it: amounts of a thousand digits are none.
+fn is_quantity(text: &str) -> bool {
+    let exponent = text.rsplit_once(['e', 'E']).map_or(0, |(_, exponent)| exponent.len());
+    text.len() <= 40 && exponent <= 3 && text.parse::<crate::Quantity>().is_ok()
 }
 
 const QUANTITY: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";

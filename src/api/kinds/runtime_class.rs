@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::cells::{age_column, column, name_column};
 use super::checks::{Faults, immutable, invalid_each};
 use super::fields::{entries, get, list, text};
-use super::pod_template::{canonical_quantities, toleration_faults};
+use super::pod_template::{canonical_quantities, deprecated_label, toleration_faults};
 use super::row::row;
 use crate::meta::validate_labels;
 use crate::names::dns_label_errors;
@@ -57,6 +57,11 @@ impl Behaviour for RuntimeClass {
             immutable(&mut faults, object, old, "", "handler");
         }
         faults
+    }
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let Some(scheduling) = get(object, "scheduling") else { return Vec::new() };
+        let old = entries(scheduling, "nodeSelector").filter_map(|(key, _)| deprecated_label(key));
+        old.map(|why| format!("scheduling.nodeSelector: {why}")).collect()
     }
     fn has_generation(&self) -> bool {
         false

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::cells::{age_column, column, name_column};
 use super::checks::{Faults, invalid_each};
 use super::fields::{count, default_text, entries, flag, list, same, text};
+use super::pod_template::deprecated_label;
 use super::row::row;
 use crate::names::{label_value_errors, qualified_name_errors};
 use crate::{Behaviour, Cell, Column, FieldError, Kind, Scope, meta};
@@ -85,6 +86,18 @@ impl Behaviour for StorageClass {
             super::checks::immutable(&mut faults, object, old, "", "volumeBindingMode");
         }
         faults
+    }
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let mut warnings = Vec::new();
+        for (at, term) in list(object, "allowedTopologies").iter().enumerate() {
+            for (at_expression, expression) in list(term, "matchLabelExpressions").iter().enumerate() {
+                if let Some(why) = deprecated_label(text(expression, "key")) {
+                    let path = format!("allowedTopologies[{at}].matchLabelExpressions[{at_expression}].key");
+                    warnings.push(format!("{path}: {why}"));
+                }
+            }
+        }
+        warnings
     }
     fn has_generation(&self) -> bool {
         false

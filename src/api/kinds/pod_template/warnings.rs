@@ -111,7 +111,7 @@ fn pod_spec_warnings(spec: &Value, path: &str) -> Vec<String> {
     warnings
 }
 
-fn deprecated_label(label: &str) -> Option<String> {
+pub(crate) fn deprecated_label(label: &str) -> Option<String> {
     let (_, since, new) = LABELS.iter().find(|(old, _, _)| *old == label)?;
     Some(format!("deprecated since {since}; use {new:?} instead"))
 }
@@ -125,9 +125,8 @@ fn placement(warnings: &mut Vec<String>, spec: &Value, path: &str) {
     let affinity = get(spec, "affinity").unwrap_or(&Value::Null);
     if let Some(nodes) = get(affinity, "nodeAffinity") {
         let path = format!("{path}.affinity.nodeAffinity");
-        let terms = get(nodes, required).map_or(&[][..], |selector| list(selector, "nodeSelectorTerms"));
-        for (at, term) in terms.iter().enumerate() {
-            node_term(warnings, term, &format!("{path}.{required}.nodeSelectorTerms[{at}]"));
+        if let Some(selector) = get(nodes, required) {
+            warnings.extend(node_selector_warnings(selector, &format!("{path}.{required}")));
         }
         for (at, weighted) in list(nodes, preferred).iter().enumerate() {
             let term = weighted.get("preference").unwrap_or(&Value::Null);
@@ -156,6 +155,15 @@ fn placement(warnings: &mut Vec<String>, spec: &Value, path: &str) {
             warnings.push(format!("{path}.labelSelector: {NO_SELECTOR}"));
         }
     }
+}
+
+/// Sentences about a NodeSelector that stands at `path`.
+pub(crate) fn node_selector_warnings(selector: &Value, path: &str) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (at, term) in list(selector, "nodeSelectorTerms").iter().enumerate() {
+        node_term(&mut warnings, term, &format!("{path}.nodeSelectorTerms[{at}]"));
+    }
+    warnings
 }
 
 fn node_term(warnings: &mut Vec<String>, term: &Value, path: &str) {

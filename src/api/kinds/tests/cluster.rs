@@ -64,6 +64,15 @@ fn storage_classes_keep_what_they_are() {
             ),
         ],
     );
+    let mut zoned = good.clone();
+    let zone = "failure-domain.beta.kubernetes.io/zone";
+    zoned["allowedTopologies"] = json!([{"matchLabelExpressions": [{"key": zone, "values": ["a"]}]}]);
+    assert_eq!(
+        find(kind).behaviour.warnings(&zoned),
+        [
+            "allowedTopologies[0].matchLabelExpressions[0].key: deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"
+        ]
+    );
     let old = created(kind, good);
     assert_eq!((&old["reclaimPolicy"], &old["volumeBindingMode"]), (&json!("Delete"), &json!("Immediate")));
     for (field, value) in [("provisioner", json!("other")), ("parameters", json!({"a": "b"}))] {

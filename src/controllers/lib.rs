@@ -40,6 +40,7 @@ mod endpoints;
 mod flow_schemas;
 mod garbage_collector;
 mod history;
+mod horizontal_pod_autoscaler;
 mod job;
 mod keys;
 mod kinds;

@@ -46,6 +46,12 @@ pub const ALL: &[Entry] = &[
     ),
     entry("daemonset-controller", "daemonset", "daemon-set-controller", crate::daemon_set::start),
     entry("statefulset-controller", "statefulset", "statefulset-controller", crate::stateful_set::start),
+    entry(
+        "horizontal-pod-autoscaler-controller",
+        "horizontalpodautoscaling",
+        "horizontal-pod-autoscaler",
+        crate::horizontal_pod_autoscaler::start,
+    ),
     entry("cronjob-controller", "cronjob", "cronjob-controller", crate::cron_job::start),
     entry("job-controller", "job", "job-controller", crate::job::start),
     entry("endpointslice-controller", "endpointslice", "endpointslice-controller", crate::endpoint_slice::start),

@@ -84,10 +84,10 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
     };
     let tally = reading.tally(pods);
     let mut plan = Plan { untrack: tally.untrack.clone(), ..Plan::default() };
-    if !seen.is_ending() {
-        if let Some((failed, reason, message)) = outcome(job, &wanted, &tally, now) {
-            seen.begin_end(failed, reason, message, now);
-        }
+    if !seen.is_ending()
+        && let Some((failed, reason, message)) = outcome(job, &wanted, &tally, now)
+    {
+        seen.begin_end(failed, reason, message, now);
     }
     let mut started = job.status.as_ref().and_then(|status| status.start_time.clone()).map(|time| time.0);
     if seen.is_ending() {

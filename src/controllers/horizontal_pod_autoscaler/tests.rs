@@ -1,0 +1,119 @@
+//! What autoscalers decide, as tables.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+
+use super::behavior::Memory;
+use super::conditions::Conditions;
+use super::figures::{Sample, Samples};
+use super::plan::{decide, propose};
+
+fn now() -> Timestamp {
+    Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1000)
+}
+
+fn scaler(spec: serde_json::Value) -> HorizontalPodAutoscaler {
+    let mut base = json!({"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "minReplicas": 1, "maxReplicas": 10,
+        "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]});
+    base.as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
+    serde_json::from_value(json!({"metadata": {"name": "web"}, "spec": base})).expect("an autoscaler")
+}
+
+/// Pods that ask for 100m, started long ago; `-`: nothing is known, `?`: not ready yet, else what they use.
+fn world(uses: &str) -> (Vec<Arc<Pod>>, Samples) {
+    let (mut pods, mut samples) = (Vec::new(), BTreeMap::new());
+    for (at, word) in uses.split_whitespace().enumerate() {
+        let name = format!("p{at}");
+        let phase = if word == "?" { "Pending" } else { "Running" };
+        let pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "main",
+            "resources": {"requests": {"cpu": "100m"}}}]}, "status": {"phase": phase, "startTime": "1970-01-02T00:00:00Z",
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "1970-01-02T00:00:10Z"}]}});
+        pods.push(Arc::new(serde_json::from_value(pod).expect("a pod")));
+        if let Ok(milli) = word.parse::<i64>() {
+            let usage = BTreeMap::from([("cpu".to_owned(), milli)]);
+            let containers = BTreeMap::from([("main".to_owned(), usage)]);
+            samples.insert(name, Sample { at: Some(now()), window: SignedDuration::from_secs(15), containers });
+        }
+    }
+    (pods, Ok(samples))
+}
+
+fn asked(spec: serde_json::Value, uses: &str) -> Option<i32> {
+    let (pods, samples) = world(uses);
+    propose(&scaler(spec), pods.len() as i32, &pods, &samples, now()).replicas
+}
+
+#[test]
+fn usage_is_brought_to_the_target() {
+    assert_eq!(asked(json!({}), "50 50"), Some(2));
+    assert_eq!(asked(json!({}), "100 100"), Some(4));
+    assert_eq!(asked(json!({}), "10 10 10 10"), Some(1));
+    // Within a tenth nothing happens.
+    assert_eq!(asked(json!({}), "54 54"), Some(2));
+    assert_eq!(asked(json!({"behavior": {"scaleUp": {"tolerance": "0.05"}}}), "54 54"), Some(3));
+    // Who is not ready speaks against growing, whose use is unknown against any change.
+    assert_eq!(asked(json!({}), "100 ? ?"), Some(3));
+    assert_eq!(asked(json!({}), "10 10 - -"), Some(3));
+    let value = json!({"metrics": [{"type": "Resource", "resource": {"name": "cpu",
+        "target": {"type": "AverageValue", "averageValue": "20m"}}}]});
+    assert_eq!(asked(value, "50 70"), Some(6));
+}
+
+#[test]
+fn what_cannot_be_read_takes_nothing_away() {
+    let two = json!({"metrics": [
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+        {"type": "Pods", "pods": {"metric": {"name": "requests"}, "target": {"type": "AverageValue", "averageValue": "1"}}},
+    ]});
+    assert_eq!(asked(two.clone(), "10 10 10"), None);
+    assert_eq!(asked(two, "100 100"), Some(4));
+}
+
+/// What is decided at each moment, fifteen seconds apart, when a metric asks for these numbers.
+fn story(spec: serde_json::Value, mut current: i32, asks: &[i32]) -> Vec<i32> {
+    let scaler = scaler(spec);
+    let mut memory = Memory::default();
+    let mut time = now();
+    asks.iter()
+        .map(|ask| {
+            let proposal = super::plan::Proposal { replicas: Some(*ask), ..Default::default() };
+            let mut conditions = Conditions::of(&HorizontalPodAutoscalerStatus::default(), time);
+            let wanted = decide(&scaler, current, &proposal, &mut memory, &mut conditions, time);
+            if wanted != current {
+                memory.scaled(current, wanted, time);
+            }
+            current = wanted;
+            time += SignedDuration::from_secs(15);
+            wanted
+        })
+        .collect()
+}
+
+#[test]
+fn growth_has_a_pace_and_shrinking_waits() {
+    // Four more or twice as many, whichever is more, in fifteen seconds.
+    assert_eq!(story(json!({"maxReplicas": 100}), 1, &[50, 50, 50, 50]), [5, 10, 20, 40]);
+    assert_eq!(story(json!({}), 1, &[50, 50]), [5, 10]);
+    // Five minutes at the lower number.
+    let mut asks = vec![8];
+    asks.extend([2; 21]);
+    let down = story(json!({}), 8, &asks);
+    assert_eq!((down[20], down[21]), (8, 2));
+    let quick = json!({"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0,
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": 30}]}}});
+    assert_eq!(story(quick, 8, &[2, 2, 2, 2]), [7, 7, 6, 6]);
+    let never = json!({"behavior": {"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}}});
+    assert_eq!(story(never, 8, &[2, 2]), [8, 8]);
+}
+
+#[test]
+fn bounds_hold_and_nothing_is_scaled_from_zero() {
+    assert_eq!(story(json!({"minReplicas": 3}), 1, &[1]), [3]);
+    assert_eq!(story(json!({"maxReplicas": 2}), 5, &[5]), [2]);
+    assert_eq!(story(json!({}), 0, &[5]), [0]);
+}

@@ -147,6 +147,14 @@ impl Behaviour for Node {
         }
         faults
     }
+    fn warnings(&self, object: &Value) -> Vec<String> {
+        let gone = [
+            ("configSource", "spec.configSource: the feature is removed"),
+            ("externalID", "spec.externalID: this field is deprecated, and is unused by Kubernetes"),
+        ];
+        let spec = object.get("spec").unwrap_or(&Value::Null);
+        gone.into_iter().filter(|(field, _)| get(spec, field).is_some()).map(|(_, rule)| rule.to_owned()).collect()
+    }
     fn selectable_fields(&self, object: &Value) -> Vec<(Cow<'static, str>, String)> {
         let cordoned = object.get("spec").is_some_and(|spec| flag(spec, "unschedulable"));
         vec![("spec.unschedulable".into(), cordoned.to_string())]

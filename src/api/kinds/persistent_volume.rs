@@ -6,7 +6,7 @@ use super::cells::{age_column, column, name_column, wide};
 use super::checks::{Faults, difference, immutable, invalid_each, one_of, required_text};
 use super::fields::{default_text, default_to, entries, get, is_set, keep, object_at, same, set, text, text_at};
 use super::persistent_volume_claim::{class, mode_faults, or_unset, positive, shown_modes, shown_phase};
-use super::pod_template::{canonical_quantities, node_selector_faults};
+use super::pod_template::{canonical_quantities, node_selector_faults, node_selector_warnings};
 use super::row::row;
 use crate::names::dns_subdomain_errors;
 use crate::{Behaviour, FieldError, Kind, Scope, meta};
@@ -284,6 +284,9 @@ fn warnings(object: &Value) -> Vec<String> {
     if text_at(object, "/spec/persistentVolumeReclaimPolicy") == "Recycle" {
         let rule = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
         warnings.push(format!("spec.persistentVolumeReclaimPolicy: {rule}"));
+    }
+    if let Some(selector) = object.pointer("/spec/nodeAffinity/required") {
+        warnings.extend(node_selector_warnings(selector, "spec.nodeAffinity.required"));
     }
     let gone = [
         ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),

@@ -339,3 +339,32 @@ fn amounts_of_a_pod_as_a_whole_go_before_those_of_its_containers() {
         ]
     );
 }
+
+#[test]
+fn older_ways_are_warned_of() {
+    let rows = [
+        (
+            "serviceaccounts",
+            json!({"metadata": {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}}),
+            "metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets",
+        ),
+        (
+            "nodes",
+            json!({"spec": {"externalID": "x"}}),
+            "spec.externalID: this field is deprecated, and is unused by Kubernetes",
+        ),
+        (
+            "persistentvolumes",
+            json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "beta.kubernetes.io/arch", "operator": "Exists"}]}]}}}}),
+            "spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].key: beta.kubernetes.io/arch is deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+        ),
+        (
+            "persistentvolumeclaims",
+            json!({"spec": {"resources": {"requests": {"storage": "1500m"}}}}),
+            "spec.resources.requests[storage]: fractional byte value \"1500m\" is invalid, must be an integer",
+        ),
+    ];
+    for (kind, object, sentence) in rows {
+        assert_eq!(find(kind).behaviour.warnings(&object), [sentence], "{kind}");
+    }
+}

@@ -73,7 +73,7 @@ pub(crate) fn exec(
     })
 }
 
-/// Joins a container: what it prints from now on. It has no input of its own.
+/// Joins a container: what it prints from now on, and its input if it has one.
 pub(crate) async fn attach(
     presence: &Presence,
     logs: &Logs,
@@ -95,8 +95,9 @@ pub(crate) async fn attach(
     };
     let stderr = if options.stderr { Some(printed(Some(Stream::Stderr)).await?) } else { None };
     let exit = present.container.exit();
+    let stdin: Option<ExecInput> = if options.stdin { present.container.stdin() } else { None };
     Ok(ExecSession {
-        stdin: options.stdin.then(|| Box::pin(tokio::io::sink()) as ExecInput),
+        stdin: options.stdin.then(|| stdin.unwrap_or_else(|| Box::pin(tokio::io::sink()))),
         stdout,
         stderr,
         resize: None,

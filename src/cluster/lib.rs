@@ -19,6 +19,7 @@ mod control;
 mod exec;
 mod gateway;
 mod identity;
+mod input;
 mod keys;
 mod kubeconfig;
 mod kubernetes_service;

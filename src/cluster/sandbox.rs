@@ -1,6 +1,7 @@
 //! `node::Sandbox` over `runtime`, `images` and `network`: the agent decides, these carry out.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,9 @@ use network::{HttpEndpoint, Listener, PodNetwork};
 use node::{Container, ContainerSpec, Exit, ExitReason, Form, PrepareError, Sandbox, StartError, Stats};
 use parking_lot::Mutex;
 use runtime::{Common, Kind, Program, RunSpec, Runtime, ServeSpec};
+use tokio::io::AsyncWrite;
 
+use crate::input::Input;
 use crate::outbound::PodOutbound;
 
 /// Runs containers in this process.
@@ -66,9 +69,14 @@ impl WasmSandbox {
     }
 
     fn run(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
-        let deadline = spec.deadline;
-        let common = self.common(spec);
+        let (deadline, stdin) = (spec.deadline, spec.stdin);
+        let mut common = self.common(spec);
         let again = self.again(program, &common);
+        let input = (stdin != node::Stdin::None).then(|| {
+            let (input, reader) = Input::new(stdin == node::Stdin::Once);
+            common.stdin = Some(runtime::Stdin::new(reader));
+            input
+        });
         let running = self.runtime.run(program, RunSpec { common, deadline });
         let running = Arc::new(running.map_err(|error| refused(&error))?);
         // A command that nobody holds is killed; this one lives as long as it runs.
@@ -78,7 +86,7 @@ impl WasmSandbox {
                 running.exit().await;
             }
         });
-        Ok(Arc::new(Command { running, again: Some(again) }))
+        Ok(Arc::new(Command { running, again: Some(again), input }))
     }
 
     fn again(&self, program: &Program, common: &Common) -> Again {
@@ -205,7 +213,7 @@ impl Again {
             ..self.common.clone()
         };
         let running = self.runtime.run(&self.program, RunSpec { common, deadline: None });
-        Ok(Arc::new(Command { running: Arc::new(running.map_err(|error| refused(&error))?), again: None }))
+        Ok(Arc::new(Command { running: Arc::new(running.map_err(|error| refused(&error))?), again: None, input: None }))
     }
 }
 
@@ -245,6 +253,7 @@ struct Command {
     running: Arc<runtime::Running>,
     /// Nothing for what was itself run by exec.
     again: Option<Again>,
+    input: Option<Input>,
 }
 
 impl Container for Command {
@@ -259,6 +268,10 @@ impl Container for Command {
 
     fn stats(&self) -> Stats {
         stats(self.running.stats())
+    }
+
+    fn stdin(&self) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
+        self.input.as_ref()?.lend().map(|lent| Box::pin(lent) as _)
     }
 
     fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {

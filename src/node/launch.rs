@@ -20,7 +20,7 @@ use crate::environment::{Surroundings, arguments, variables};
 use crate::logs::{LogOf, RunLog, RunOutput};
 use crate::machine::{LaunchError, LaunchFailure, Launched, Role};
 use crate::resources::Resources;
-use crate::sandbox::{Container as Running, ContainerId, ContainerSpec, Form, PrepareError};
+use crate::sandbox::{Container as Running, ContainerId, ContainerSpec, Form, PrepareError, Stdin};
 use crate::settings::Settings;
 use crate::sources::Sources;
 use crate::{probing, volumes};
@@ -162,6 +162,11 @@ async fn start(
         max_concurrent_requests: settings.max_concurrent_requests,
         egress: settings.egress,
         deadline: settings.run_timeout,
+        stdin: match (order.container.stdin, order.container.stdin_once) {
+            (Some(true), Some(true)) => Stdin::Once,
+            (Some(true), _) => Stdin::Lasting,
+            _ => Stdin::None,
+        },
         output: Arc::new(RunOutput(log.clone())),
         on_trap: on_trap(context, order),
     };

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +13,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use images::Resolved;
 use thiserror::Error;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Runs containers.
 ///
@@ -38,6 +39,11 @@ pub trait Container: Send + Sync + 'static {
 
     /// What it uses and has used.
     fn stats(&self) -> Stats;
+
+    /// Its standard input, for one who joins it; nothing when it has none, or somebody else has it.
+    fn stdin(&self) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
+        None
+    }
 
     /// Runs the container's own component once more, as a command with arguments of its own, and with everything else that
     /// the container was given. The command ends when its handle is dropped.
@@ -122,10 +128,24 @@ pub struct ContainerSpec {
     pub egress: bool,
     /// How long the command may run.
     pub deadline: Option<Duration>,
+    /// Whether it reads what those send who join it.
+    pub stdin: Stdin,
     /// Where its output goes.
     pub output: Arc<dyn Output>,
     /// Told about each request that trapped, with message and back-trace.
     pub on_trap: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// What a container's standard input is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdin {
+    /// There is none.
+    #[default]
+    None,
+    /// It is over with the first who joined.
+    Once,
+    /// It goes on with the next who joins.
+    Lasting,
 }
 
 /// A directory of the host that a container sees.

@@ -118,6 +118,18 @@ async fn programs_are_run_in_a_container() {
     attached.until("it is up").await;
     attached.end().await;
 
+    let mut child = kubectl
+        .command("run piped -i --restart=Never --image=coracle.local/program -- copy")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"through the server\n").await.unwrap();
+    drop(input);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success() && text(&output.stdout).contains("through the server"), "{}", text(&output.stdout));
+
     let kubeconfig = Kubeconfig::read_from(cluster.cluster().kubeconfig().unwrap()).unwrap();
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     let pods: Api<Pod> = Api::default_namespaced(kube::Client::try_from(config).unwrap());

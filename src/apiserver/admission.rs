@@ -14,6 +14,7 @@ mod policies;
 mod priority;
 mod request;
 mod resource_quota;
+mod rounds;
 mod runtime_class;
 mod service_account;
 mod settling;

@@ -6,10 +6,11 @@ use api::Status;
 use api::status::Cause;
 use async_trait::async_trait;
 use objects::{Admission, Objects, Rank, Review};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::expressions::Subject;
 use super::super::matching::{Asked, Matched};
+use super::super::rounds::Memory;
 use super::super::settling::forbidden;
 use super::configured::{Binding, Configured, Policy};
 use super::{is_exempt, mutation, params};
@@ -19,40 +20,6 @@ use crate::authorization::Authorizer;
 pub struct MutatingPolicies {
     configured: Configured,
     authorizer: Arc<dyn Authorizer>,
-}
-
-/// Under which name the first round leaves word for the second.
-const MEMORY: &str = "MutatingAdmissionPolicy";
-
-/// What the second round has to know of the first.
-#[derive(Default)]
-struct Memory {
-    /// Those that were in force and want to be so again when somebody changes the object after them.
-    earlier: Vec<String>,
-    /// Those of them that somebody changed the object after.
-    due: Vec<String>,
-    /// The object when the last of them was done.
-    output: Value,
-}
-
-impl Memory {
-    fn of(review: &Review<'_>) -> Self {
-        let Some(kept) = review.rounds.memory.get(MEMORY) else { return Self::default() };
-        let list = |field: &str| {
-            let list = kept.get(field).and_then(Value::as_array);
-            list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        Self { earlier: list("earlier"), due: list("due"), output: kept.get("output").cloned().unwrap_or_default() }
-    }
-
-    fn changed(&mut self) {
-        self.due.append(&mut self.earlier);
-    }
-
-    fn keep(self, review: &mut Review<'_>) {
-        let kept = json!({ "earlier": self.earlier, "due": self.due, "output": review.object });
-        review.rounds.memory.insert(MEMORY.to_owned(), kept);
-    }
 }
 
 /// A policy, a binding and a parameter that are in force for the request.
@@ -117,7 +84,7 @@ impl MutatingPolicies {
         invocation: &Invocation<'_>,
         review: &mut Review<'_>,
         faults: &mut Faults,
-        due: Option<&[String]>,
+        is_due: bool,
     ) -> Result<bool, Status> {
         let (policy, binding) = (invocation.policy, invocation.binding);
         let param = invocation.param.as_ref();
@@ -135,7 +102,7 @@ impl MutatingPolicies {
                         return Ok(false);
                     }
                 }
-                if due.is_some_and(|due| !due.contains(&invocation.key())) {
+                if !is_due {
                     return Ok(false);
                 }
             }
@@ -219,22 +186,18 @@ impl Admission for MutatingPolicies {
         if policies.is_empty() || is_exempt(review) {
             return Ok(());
         }
-        let again = review.rounds.again;
-        let mut memory = Memory::of(review);
-        if again && memory.output != review.object {
-            memory.changed();
-        }
+        let mut memory = Memory::of(review, "MutatingAdmissionPolicy");
         let mut faults = Faults::default();
         for invocation in self.invocations(&policies, review, &mut faults).await {
             let before = review.object.clone();
-            let due = again.then(|| memory.due.clone());
-            let was_in_force = self.invoke(&invocation, review, &mut faults, due.as_deref()).await?;
+            let is_due = memory.is_due(review, &invocation.key());
+            let was_in_force = self.invoke(&invocation, review, &mut faults, is_due).await?;
             if review.object != before {
                 memory.changed();
                 review.rounds.wanted = true;
             }
             if was_in_force && invocation.policy.reinvoked {
-                memory.earlier.push(invocation.key());
+                memory.had_its_say(invocation.key());
             }
         }
         memory.keep(review);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use api::{Status, patch};
 use async_trait::async_trait;
 use objects::{Admission, Objects, Rank, Review};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::matching::{Asked, Matched};
+use super::super::rounds::Memory;
 use super::super::settling::settle;
 use super::configured::{Configured, Webhook};
 use super::{call, is_about_admission};
@@ -17,40 +18,6 @@ use crate::authorization::Authorizer;
 pub struct MutatingWebhooks {
     configured: Configured,
     authorizer: Arc<dyn Authorizer>,
-}
-
-/// Under which name the first round leaves word for the second.
-const MEMORY: &str = "MutatingAdmissionWebhook";
-
-/// What the second round has to know of the first.
-#[derive(Default)]
-struct Memory {
-    /// Those that were asked and want to be asked again when somebody changes the object after them.
-    earlier: Vec<String>,
-    /// Those of them that somebody changed the object after.
-    due: Vec<String>,
-    /// The object when the last of them was done.
-    output: Value,
-}
-
-impl Memory {
-    fn of(review: &Review<'_>) -> Self {
-        let Some(kept) = review.rounds.memory.get(MEMORY) else { return Self::default() };
-        let list = |field: &str| {
-            let list = kept.get(field).and_then(Value::as_array);
-            list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-        };
-        Self { earlier: list("earlier"), due: list("due"), output: kept.get("output").cloned().unwrap_or_default() }
-    }
-
-    fn changed(&mut self) {
-        self.due.append(&mut self.earlier);
-    }
-
-    fn keep(self, review: &mut Review<'_>) {
-        let kept = json!({ "earlier": self.earlier, "due": self.due, "output": review.object });
-        review.rounds.memory.insert(MEMORY.to_owned(), kept);
-    }
 }
 
 impl MutatingWebhooks {
@@ -108,13 +75,9 @@ impl Admission for MutatingWebhooks {
         if webhooks.is_empty() || is_about_admission(review) {
             return Ok(());
         }
-        let again = review.rounds.again;
-        let mut memory = Memory::of(review);
-        if again && memory.output != review.object {
-            memory.changed();
-        }
+        let mut memory = Memory::of(review, "MutatingAdmissionWebhook");
         for webhook in webhooks.iter() {
-            let skip = again && !memory.due.contains(&webhook.id);
+            let skip = !memory.is_due(review, &webhook.id);
             let (was_asked, object) = self.ask(webhook, review, skip).await?;
             if let Some(object) = object {
                 review.object = object;
@@ -122,7 +85,7 @@ impl Admission for MutatingWebhooks {
                 review.rounds.wanted = true;
             }
             if was_asked && webhook.reinvoked {
-                memory.earlier.push(webhook.id.clone());
+                memory.had_its_say(webhook.id.clone());
             }
         }
         memory.keep(review);

@@ -30,6 +30,8 @@ pub(crate) use spec_checks::{faults, status_faults};
 /// What a kind of custom resources has beyond other kinds.
 #[derive(Debug)]
 pub struct Custom {
+    /// What a list of them is called.
+    pub list_kind: String,
     /// The fields.
     pub definition: Arc<Definition>,
     /// The row that objects are stored as, when it is another version's.
@@ -121,6 +123,7 @@ fn kind(crd: &Value, version: &Value, stored: Option<Arc<Kind>>, since: u64) -> 
         from_stored: |_| {},
     });
     let generation = crate::meta::generation(crd);
+    let list_kind = text(&names, "/listKind").to_owned();
     let mut verbs = vec!["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
     if naming::is_true(crd, "Terminating") {
         verbs.retain(|verb| *verb != "create");
@@ -141,7 +144,7 @@ fn kind(crd: &Value, version: &Value, stored: Option<Arc<Kind>>, since: u64) -> 
         columns: columns(version),
         strategic: false,
         form,
-        custom: Some(Arc::new(Custom { definition, stored, webhook, since, generation })),
+        custom: Some(Arc::new(Custom { list_kind, definition, stored, webhook, since, generation })),
         behaviour: Arc::new(behaviour),
     }
 }

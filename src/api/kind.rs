@@ -253,7 +253,10 @@ impl Kind {
     }
     /// `PodList`
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        match &self.custom {
+            Some(custom) => custom.list_kind.clone(),
+            None => format!("{}List", self.kind),
+        }
     }
     /// The fields that its objects have.
     pub fn definition(&self) -> Option<&Definition> {

@@ -232,6 +232,7 @@ fn values_are_validated_in_known_words() {
             json!({ "must": "a", "one": { "a": "", "b": "" } }),
             "<nil>: Invalid value: \"\": \"spec.one\" must validate one and only one schema (oneOf). Found 2 valid alternatives",
         ),
+        (json!({ "must": "a", "em": {} }), "spec.em.apiVersion: Required value: must not be empty"),
         (
             json!({ "must": "a", "ios": true }),
             "spec.ios: Invalid value: \"boolean\": spec.ios in body must be of type integer,string: \"boolean\"",

@@ -382,3 +382,66 @@ async fn certificates_are_approved_by_those_who_may() {
     let refused = as_user(&cluster, "jane", "PUT", &approval, &taken).await;
     assert_eq!(refused.code, 422, "{}", refused.text());
 }
+
+/// What a random change does: which kind, which object, and what it is to be; nothing when it is to go.
+fn changes() -> impl proptest::strategy::Strategy<Value = Vec<(usize, usize, Option<usize>)>> {
+    use proptest::prelude::*;
+    prop::collection::vec((0..4_usize, 0..3_usize, prop::option::of(0..3_usize)), 1..25)
+}
+
+async fn change(cluster: &Cluster, (kind, at, wanted): (usize, usize, Option<usize>)) {
+    let plural = ["clusterroles", "roles", "clusterrolebindings", "rolebindings"][kind];
+    let name = format!("n{at}");
+    let named = format!("{}/{name}", path(plural));
+    // A binding's role never changes: it goes and comes back.
+    cluster.ask("DELETE", &named, &[], "").await;
+    let Some(wanted) = wanted else { return };
+    let verbs = ["get", "list", "watch"];
+    let subject = ["u0", "u1", "u2"][wanted];
+    let object = match kind {
+        0 | 1 => role(&name, &rule(&[verbs[wanted]], &["pods"])),
+        2 => binding(&name, "ClusterRole", &name, "User", subject),
+        _ => binding(&name, if at == 0 { "ClusterRole" } else { "Role" }, &name, "Group", subject),
+    };
+    cluster.post(&path(plural), &object).await;
+}
+
+/// What is known of roles after many changes is what is known by whoever looks for the first time.
+#[test]
+fn changes_leave_nothing_behind() {
+    use proptest::test_runner::{Config as Runs, TestRunner};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut runner = TestRunner::new(Runs { cases: 12, failure_persistence: None, ..Runs::default() });
+    let outcome = runner.run(&changes(), |changes| {
+        runtime.block_on(async {
+            let cluster = cluster().await;
+            let old = &cluster.server.inner.authorizer;
+            for step in changes {
+                change(&cluster, step).await;
+                let objects = &cluster.server.inner.objects;
+                let new = crate::authorization::Modes::default().union(objects, &Rbac::new(objects));
+                for user in ["u0", "u1", "u2"] {
+                    for verb in ["get", "list", "watch"] {
+                        for namespace in ["", "default"] {
+                            let request = api::AccessRequest {
+                                user: api::UserInfo {
+                                    name: user.to_owned(),
+                                    groups: vec![user.to_owned()],
+                                    ..Default::default()
+                                },
+                                verb: verb.to_owned(),
+                                resource: "pods".to_owned(),
+                                namespace: namespace.to_owned(),
+                                ..Default::default()
+                            };
+                            let (old, new) = (old.authorize(&request).await, new.authorize(&request).await);
+                            proptest::prop_assert_eq!(old, new, "{:?} {} {} {}", step, user, verb, namespace);
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })
+    });
+    outcome.unwrap();
+}

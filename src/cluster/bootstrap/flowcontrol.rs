@@ -13,8 +13,11 @@ const AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 const MANDATORY: [&str; 2] = ["exempt", "catch-all"];
 const EVERY: &str = "*";
 
-/// Name, shares, percent that may be lent, and queues: how many, of how many one flow is dealt, how long each is.
-const LEVELS: [(&str, i64, i64, (i64, i64, i64)); 6] = [
+/// How many queues a level has, of how many of them one flow is dealt, and how long each is.
+type Queues = (i64, i64, i64);
+
+/// Name, shares, percent that may be lent, queues.
+const LEVELS: [(&str, i64, i64, Queues); 6] = [
     ("system", 30, 33, (64, 6, 50)),
     ("node-high", 40, 25, (64, 6, 50)),
     ("leader-election", 10, 0, (16, 4, 50)),

@@ -340,3 +340,28 @@ async fn without_a_webhook_only_the_version_changes() {
         refused.refusal()
     );
 }
+
+#[tokio::test]
+async fn a_version_that_asks_for_less_is_enough() {
+    let cluster = cluster().await;
+    let mut both = definition(
+        json!({ "type": "object", "required": ["size"], "properties": { "size": { "type": "integer" }, "color": { "type": "string" } } }),
+    );
+    let mut second = both["spec"]["versions"][0].clone();
+    second["name"] = json!("v2");
+    second["storage"] = json!(false);
+    second["schema"]["openAPIV3Schema"]["properties"]["spec"] = json!({ "type": "object", "properties": { "size": { "type": "integer" }, "color": { "type": "string", "enum": ["red", "blue"] } } });
+    both["spec"]["versions"].as_array_mut().unwrap().push(second);
+    install(&cluster, &both).await;
+    let v2 = WIDGETS.replace("/v1/", "/v2/");
+    let object = json!({ "apiVersion": "example.com/v2", "kind": "Widget", "metadata": { "name": "a" }, "spec": { "color": "red" } });
+    cluster.post(&v2, &object).await;
+    let path = format!("{v2}/a");
+    let blue = cluster.ask("PATCH", &path, &[MERGE], r#"{"spec":{"color":"blue"}}"#).await;
+    assert_eq!(blue.code, 200, "{}", blue.text());
+    let green = cluster.ask("PATCH", &path, &[MERGE], r#"{"spec":{"color":"green"}}"#).await;
+    assert!(green.refusal().contains("spec.color: Unsupported value: \"green\""), "{}", green.refusal());
+    let other =
+        cluster.ask("POST", WIDGETS, &[JSON], json!({ "metadata": { "name": "b" }, "spec": {} }).to_string()).await;
+    assert!(other.refusal().contains("spec.size: Required value"), "{}", other.refusal());
+}

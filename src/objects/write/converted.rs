@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use api::{Kind, Status, meta};
+use api::{FieldError, Kind, Status, meta};
 use serde_json::Value;
 
 use super::update::Change;
 use super::{ATTEMPTS, Managing, Target, envelope};
 use crate::managed_fields::Tracker;
 use crate::options::{Sub, WriteOptions, Written};
-use crate::{Objects, refusal};
+use crate::{Objects, form, refusal};
 
 /// Custom resources are also held against the schema of the version that they were sent in.
 pub(super) fn check(target: Target<'_>, sub: Sub, new: &Value, old: &Value) -> Result<(), Status> {
@@ -25,6 +25,19 @@ pub(super) fn check(target: Target<'_>, sub: Sub, new: &Value, old: &Value) -> R
         behaviour.prepare_update(&mut next, old);
     }
     target.invalid(&behaviour.validate(&next, Some(old)))
+}
+
+/// What is wrong with an object that is about to be stored. One that was sent in another version is held against that
+/// version's schema, which may ask for less; what a webhook made of it against the stored one's.
+pub(super) fn faults(kind: &Kind, object: &Value, old: Option<&Value>, options: &WriteOptions) -> Vec<FieldError> {
+    let other = |sent: &&Kind| kind.custom.is_some() && !form::is_remote(kind) && sent.version != kind.version;
+    let Some(sent) = options.requested.as_deref().filter(other) else { return kind.behaviour.validate(object, old) };
+    let seen = |stored: &Value| {
+        let mut seen = stored.clone();
+        form::from_stored(sent, &mut seen);
+        seen
+    };
+    sent.behaviour.validate(&seen(object), old.map(seen).as_ref())
 }
 
 impl Objects {

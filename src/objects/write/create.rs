@@ -6,7 +6,7 @@ use api::{Kind, Status, meta};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Managing, Outcome, Target, envelope};
+use super::{Managing, Outcome, Target, converted, envelope};
 use crate::admission::Operation;
 use crate::options::{Sub, WriteOptions};
 use crate::managed_fields::{self, Tracker};
@@ -110,7 +110,7 @@ impl Objects {
         kind.behaviour.prepare_create(&mut object);
         managed_fields::restore(&mut object, managers);
         let mut errors = meta::validate(kind, &object, None);
-        errors.extend(kind.behaviour.validate(&object, None));
+        errors.extend(converted::faults(kind, &object, None, options));
         target.invalid(&errors)?;
         for warning in kind.behaviour.warnings(&object) {
             options.warnings.push(warning);

@@ -220,7 +220,8 @@ impl Objects {
         }
         let mut errors = meta::validate(kind, &new, Some(old));
         match sub {
-            Sub::None | Sub::Scale => errors.extend(kind.behaviour.validate(&new, Some(old))),
+            Sub::None | Sub::Scale => errors.extend(converted::faults(kind, &new, Some(old), options)),
+            Sub::Status if kind.custom.is_some() => errors.extend(converted::faults(kind, &new, Some(old), options)),
             Sub::Status => errors.extend(kind.behaviour.validate_status(&new, old)),
             Sub::Named(name) => errors.extend(kind.behaviour.validate_subresource(name, &new, old)),
             Sub::Finalize => {}

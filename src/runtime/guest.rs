@@ -5,6 +5,8 @@ use std::sync::Arc;
 use network::Connection;
 use wasmtime::component::{HasData, Resource, ResourceTable};
 use wasmtime_wasi::cli::AsyncStdinStream;
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use world::cli::{environment, stderr, stdout};
@@ -29,18 +31,13 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Fails only when a mount cannot be opened.
-    pub fn new(container: &Arc<Container>, connection: Connection) -> wasmtime::Result<Self> {
+    /// A guest that has opened nothing.
+    pub fn new(container: &Arc<Container>, connection: Connection) -> Self {
         let mut wasi = WasiCtx::builder();
-        for mount in &container.spec.mounts {
-            let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-            wasi.preopened_dir(&mount.host_dir, &mount.guest_path, permissions)
-                .map_err(|error| error.context(format!("opening the volume at {}", mount.guest_path)))?;
-        }
         if let Some(reader) = container.spec.stdin.as_ref().and_then(Stdin::take) {
             wasi.stdin(AsyncStdinStream::new(reader));
         }
-        Ok(Self {
+        Self {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
             table: ResourceTable::new(),
@@ -48,7 +45,19 @@ impl Guest {
             memory: Limiter::new(Arc::clone(&container.memory)),
             stdout: None,
             stderr: None,
-        })
+        }
+    }
+
+    /// Opens the volumes. Every pod has one, its token, and most requests look at none.
+    fn open_mounts(&mut self) -> wasmtime::Result<()> {
+        let mut wasi = WasiCtx::builder();
+        for mount in &self.hooks.container.spec.mounts {
+            let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            wasi.preopened_dir(&mount.host_dir, &mount.guest_path, permissions)
+                .map_err(|error| error.context(format!("opening the volume at {}", mount.guest_path)))?;
+        }
+        self.wasi.filesystem().clone_from(wasi.build().filesystem());
+        Ok(())
     }
 
     fn output(&mut self, stream: Stream) -> wasmtime::Result<Resource<DynOutputStream>> {
@@ -92,6 +101,13 @@ impl environment::Host for Guest {
     }
     fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
         Ok(None)
+    }
+}
+
+impl preopens::Host for Guest {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        self.open_mounts()?;
+        preopens::Host::get_directories(&mut self.filesystem())
     }
 }
 

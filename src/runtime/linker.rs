@@ -2,6 +2,7 @@
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
+use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use world::cli::{environment, stderr, stdout};
 
 use crate::guest::{Guest, Own};
@@ -15,6 +16,7 @@ pub(crate) fn link(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     environment::add_to_linker::<Guest, Own>(&mut linker, |guest| guest)?;
     stdout::add_to_linker::<Guest, Own>(&mut linker, |guest| guest)?;
     stderr::add_to_linker::<Guest, Own>(&mut linker, |guest| guest)?;
+    preopens::add_to_linker::<Guest, Own>(&mut linker, |guest| guest)?;
     linker.allow_shadowing(false);
     Ok(linker)
 }

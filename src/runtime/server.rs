@@ -365,7 +365,7 @@ pub(crate) fn store(
     container: &Arc<Container>,
     connection: Connection,
 ) -> wasmtime::Result<(Store<Guest>, Arc<Meter>)> {
-    let mut store = Store::new(engine, Guest::new(container, connection)?);
+    let mut store = Store::new(engine, Guest::new(container, connection));
     store.limiter(|guest| &mut guest.memory);
     let meter = Meter::new();
     meter::attach(&mut store, &meter, container);

@@ -2,7 +2,6 @@
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use testkit::TestCluster;
 
 use crate::api::api;
 use crate::support::{apply_text, raw};

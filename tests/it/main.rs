@@ -8,6 +8,7 @@ mod apply;
 mod bad_input;
 mod bad_pods;
 mod command_line;
+mod controllers;
 mod crash;
 mod custom_resources;
 mod full_disk;

@@ -200,6 +200,7 @@ fn outside() -> Option<IpAddr> {
 }
 
 /// A server outside of the cluster that serves `things.io/v1`.
+#[allow(clippy::disallowed_methods, reason = "a server of the test's own is no task of the cluster")]
 async fn things(ip: IpAddr) -> (SocketAddr, tokio::task::JoinHandle<()>) {
     let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();

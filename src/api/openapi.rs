@@ -3,8 +3,8 @@
 //! Clients read from them which query parameters and patch types a kind takes (`fieldValidation`, `dryRun`), how its lists
 //! merge, and what `kubectl explain` shows.
 
-mod descriptions;
 mod custom;
+mod descriptions;
 mod gnostic;
 mod paths;
 mod schemas;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::authentication::{Authenticator, ClientCertificate};
 use crate::authorization::{Authorizer, MastersOnly};
-use crate::tokens::TokenIssuer;
 use crate::gateway::{NoNodes, NodeGateway};
+use crate::tokens::TokenIssuer;
 
 /// What `/version` says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::accept::{self, Discovery, Encoding};
-use crate::reply::Reply;
 use crate::metrics_api;
+use crate::reply::Reply;
 use crate::reviews;
 use crate::server::Call;
 

@@ -12,8 +12,8 @@
 #![forbid(unsafe_code)]
 
 mod accept;
-mod aggregation;
 pub mod admission;
+mod aggregation;
 pub mod authentication;
 pub mod authorization;
 pub mod certificates;

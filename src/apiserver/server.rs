@@ -20,8 +20,8 @@ use objects::Objects;
 use parking_lot::{Mutex, RwLock};
 use tracing::Instrument;
 
-use crate::admission;
 use crate::accept::{self, Agreed, Encoding};
+use crate::admission;
 use crate::aggregation::Registry;
 use crate::authentication::{Authenticator, Credentials, Rejected, acting, authenticate};
 use crate::authorization::{Authorizer, refusal};

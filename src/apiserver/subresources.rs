@@ -16,12 +16,12 @@ use crate::reply::Reply;
 use crate::server::Call;
 use crate::verbs::{self, Target};
 
+pub(crate) use binding::named_in_body as bindings;
 #[cfg(test)]
 pub(crate) use port_forward::read_frames;
+pub(crate) use scale::scale;
 #[cfg(test)]
 pub(crate) use spdy::spdy_dictionary;
-pub(crate) use binding::named_in_body as bindings;
-pub(crate) use scale::scale;
 
 pub(crate) async fn answer(call: Call, target: Target, sub: &str) -> Result<Reply, Status> {
     if target.kind.group == "certificates.k8s.io" && sub == "approval" {
@@ -32,7 +32,9 @@ pub(crate) async fn answer(call: Call, target: Target, sub: &str) -> Result<Repl
         ("pods", "log", "get") => log::answer(call, target).await,
         ("pods", "binding", "create") => binding::answer(call, target).await,
         ("pods", "eviction", "create") => eviction::answer(call, target).await,
-        ("pods", "ephemeralcontainers", _) => verbs::stored(call, target, objects::Sub::Named("ephemeralcontainers")).await,
+        ("pods", "ephemeralcontainers", _) => {
+            verbs::stored(call, target, objects::Sub::Named("ephemeralcontainers")).await
+        }
         ("pods", "resize", _) => verbs::stored(call, target, objects::Sub::Named("resize")).await,
         ("namespaces", "finalize", "update") => verbs::stored(call, target, objects::Sub::Finalize).await,
         ("pods", "portforward", "get" | "create") => port_forward::answer(call, target).await,

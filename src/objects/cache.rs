@@ -75,7 +75,12 @@ pub(crate) struct Incoming {
 impl KindCache {
     fn new(oldest: Revision, bounds: RingBounds, progress: watch::Sender<Revision>) -> Self {
         let state = KindState { items: Items::new(), ring: Ring::new(oldest, bounds), last: Revision(0) };
-        Self { state: RwLock::new(state), news: watch::Sender::new(Revision(0)), progress, over: AtomicBool::new(false) }
+        Self {
+            state: RwLock::new(state),
+            news: watch::Sender::new(Revision(0)),
+            progress,
+            over: AtomicBool::new(false),
+        }
     }
 
     pub fn get(&self, place: &str) -> Option<Arc<Object>> {

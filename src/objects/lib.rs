@@ -58,8 +58,8 @@ pub use charges::{Along, Basis, Charge};
 use handover::Handover;
 pub use object::Object;
 pub use options::{
-    Annotations, DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub, Warnings,
-    WatchOptions, WriteOptions, Written,
+    Annotations, DeleteOptions, Deleted, List, ListOptions, Patch, Propagation, RevisionMatch, Revisions, Sub,
+    Warnings, WatchOptions, WriteOptions, Written,
 };
 pub use reader::Reader;
 pub use services::ServiceRanges;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Kind, Status, UserInfo};
 use api::selector::{FieldSelector, LabelSelector};
 use api::strict::FieldValidation;
+use api::{Kind, Status, UserInfo};
 use parking_lot::Mutex;
 use serde_json::Value;
 use store::Revision;

@@ -55,8 +55,8 @@ pub use command::Running;
 pub use program::{CompileError, LoadError, Program};
 pub use server::{Server, StartError};
 pub use spec::{
-    Common, Exit, Form, Kind, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stdin, Stream,
-    Target,
+    Common, Exit, Form, Kind, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stdin,
+    Stream, Target,
 };
 
 use bulk::Bulk;

@@ -12,9 +12,7 @@ use serde_json::{Value, json};
 
 use super::checks::{Faults, host_name_warning, invalid_each};
 use super::fields::{default_text, default_to, flag, get, int, keep, list, object_at, set, text, text_at};
-use super::pod_template::{
-    default_pod_spec, pod_level_requests, pod_spec_faults, pod_warnings, requests_from_limits,
-};
+use super::pod_template::{default_pod_spec, pod_level_requests, pod_spec_faults, pod_warnings, requests_from_limits};
 use super::row::{PROXY_VERBS, row};
 use crate::names::{dns_subdomain_errors, ip_errors};
 use crate::{Behaviour, FieldError, Kind, Scope, meta};

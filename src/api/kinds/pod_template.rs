@@ -23,8 +23,8 @@ pub use defaults::{canonical_quantities, default_pod_spec};
 pub(crate) use defaults::{pod_level_requests, requests_from_limits};
 pub(crate) use placement::{node_selector_faults, toleration_faults};
 pub use spec::pod_spec_faults;
-pub(crate) use warnings::node_selector_warnings;
 pub(crate) use warnings::deprecated_label;
+pub(crate) use warnings::node_selector_warnings;
 pub use warnings::{pod_template_warnings, pod_warnings};
 
 /// The lists of a pod spec that hold containers.

@@ -29,8 +29,7 @@ pub fn json(object: &mut Value, patch: &Value) -> Result<(), Status> {
                 return Err(refused());
             }
         }
-        json_patch::patch_unsafe(&mut changed, std::slice::from_ref(&operation))
-            .map_err(|_| refused())?;
+        json_patch::patch_unsafe(&mut changed, std::slice::from_ref(&operation)).map_err(|_| refused())?;
     }
     *object = changed;
     Ok(())

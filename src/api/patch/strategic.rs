@@ -72,9 +72,7 @@ fn retain(fields: &mut Fields, patch: &Fields) -> Result<(), Status> {
 }
 
 fn delete_from(fields: &mut Fields, list: &str, gone: &Value) -> Result<(), Status> {
-    let gone = gone.as_array().ok_or_else(|| {
-        Status::bad_request("invalid patch format of primitive list")
-    })?;
+    let gone = gone.as_array().ok_or_else(|| Status::bad_request("invalid patch format of primitive list"))?;
     if let Some(Value::Array(items)) = fields.get_mut(list) {
         items.retain(|item| !gone.contains(item));
     }

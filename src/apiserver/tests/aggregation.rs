@@ -32,7 +32,9 @@ impl ServiceTransport for Things {
                 "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "things.io/v1",
                 "resources": [{ "name": "things", "singularName": "thing", "namespaced": true, "kind": "Thing", "verbs": ["get", "list"] }],
             }),
-            "/openapi/v3" => json!({ "paths": { "apis/things.io/v1": { "serverRelativeURL": "/openapi/v3/apis/things.io/v1?hash=1" } } }),
+            "/openapi/v3" => {
+                json!({ "paths": { "apis/things.io/v1": { "serverRelativeURL": "/openapi/v3/apis/things.io/v1?hash=1" } } })
+            }
             path => json!({ "kind": "Thing", "path": path }),
         };
         let mut response = Response::new(Body::from(answer.to_string()));
@@ -89,7 +91,8 @@ async fn an_api_is_asked_for_in_this_servers_name() {
     let answer = cluster.get("/apis/things.io/v1/things").await;
     assert_eq!((answer.code, answer.text().trim()), (503, "service unavailable"));
 
-    let object = json!({ "metadata": { "name": "things" }, "spec": { "ports": [{ "port": 443, "targetPort": 8443 }] } });
+    let object =
+        json!({ "metadata": { "name": "things" }, "spec": { "ports": [{ "port": 443, "targetPort": 8443 }] } });
     cluster.post("/api/v1/namespaces/default/services", &object).await;
     condition(&cluster, "v1.things.io", "EndpointsNotFound").await;
     let slice = json!({
@@ -100,7 +103,9 @@ async fn an_api_is_asked_for_in_this_servers_name() {
     cluster.post("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice).await;
     assert_eq!(condition(&cluster, "v1.things.io", "Passed").await["message"], "all checks passed");
 
-    let thing = cluster.ask("GET", "/apis/things.io/v1/namespaces/default/things/a?x=y", &[("x-remote-user", "root")], "").await;
+    let thing = cluster
+        .ask("GET", "/apis/things.io/v1/namespaces/default/things/a?x=y", &[("x-remote-user", "root")], "")
+        .await;
     assert_eq!(thing.json()["path"], "/apis/things.io/v1/namespaces/default/things/a");
     let heard = things.heard.lock().join("\n");
     assert!(heard.contains("x-remote-user: admin") && heard.contains("x-remote-group: system:masters"), "{heard}");
@@ -165,10 +170,15 @@ async fn what_pods_and_nodes_use_is_served() {
     assert_eq!(nodes["kind"], "NodeMetricsList");
     assert_eq!(nodes["items"][0]["usage"], json!({ "cpu": "500000000n", "memory": "65536Ki" }));
     assert_eq!(nodes["items"][0]["window"], "15s");
-    assert!(cluster.get(&format!("{api}/nodes?labelSelector=a%3Dc")).await.json()["items"].as_array().unwrap().is_empty());
+    assert!(
+        cluster.get(&format!("{api}/nodes?labelSelector=a%3Dc")).await.json()["items"].as_array().unwrap().is_empty()
+    );
     let pods = cluster.get(&format!("{api}/pods")).await.json();
     assert_eq!(pods["items"].as_array().map(Vec::len), Some(1), "idle pods have no figures");
-    assert_eq!(pods["items"][0]["containers"][0], json!({ "name": "main", "usage": { "cpu": "250000000n", "memory": "2048Ki" } }));
+    assert_eq!(
+        pods["items"][0]["containers"][0],
+        json!({ "name": "main", "usage": { "cpu": "250000000n", "memory": "2048Ki" } })
+    );
     let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
     let row = cluster.ask("GET", &format!("{api}/namespaces/default/pods"), &[("accept", table)], "").await.json();
     assert_eq!(row["rows"][0]["cells"], json!(["p", "250000000n", "2048Ki", "15s"]));

@@ -130,7 +130,8 @@ async fn people_get_indented_answers() {
 async fn large_lists_are_written_piece_by_piece() {
     let cluster = cluster().await;
     for at in 0..150 {
-        let object = json!({ "metadata": { "name": format!("large-{at:03}") }, "data": { "text": "x y".repeat(4096) } });
+        let object =
+            json!({ "metadata": { "name": format!("large-{at:03}") }, "data": { "text": "x y".repeat(4096) } });
         assert_eq!(cluster.post("/api/v1/namespaces/default/configmaps", &object).await.code, 201);
     }
     let path = "/api/v1/namespaces/default/configmaps";

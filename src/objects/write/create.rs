@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{Managing, Outcome, Target, converted, envelope};
 use crate::admission::Operation;
-use crate::options::{Sub, WriteOptions};
 use crate::managed_fields::{self, Tracker};
+use crate::options::{Sub, WriteOptions};
 use crate::{Object, Objects, form, services};
 
 /// How many names are tried for `generateName`.

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{ATTEMPTS, Managing, Outcome, Target, converted, envelope, is_finished};
 use crate::admission::Operation;
-use crate::options::{Sub, WriteOptions, Written};
 use crate::managed_fields::{self, Tracker};
+use crate::options::{Sub, WriteOptions, Written};
 use crate::{Objects, form, keys, namespaces, refusal, scale, services};
 
 /// How the next state of an object is made of the last one.

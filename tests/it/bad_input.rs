@@ -34,7 +34,7 @@ async fn texts_that_are_no_object_are_refused_with_the_place() {
         (MAPS, JSON, nested("{\"a\":", "}").replace(":}", ":1}"), 400, ""),
         (MAPS, YAML, nested("[", "]"), 400, ""),
         (MAPS, YAML, "metadata:\n\tname: a\n".into(), 400, "tab"),
-        (MAPS, YAML, "metadata: { name: a }\nmetadata: { name: b }\n".into(), 400, "duplicate"),
+        (MAPS, YAML, "metadata: { name: a }\nmetadata: { name: b }\n".into(), 400, "already set"),
         (MAPS, YAML, "a: &a [x]\nb: *c\n".into(), 400, ""),
         (MAPS, "application/vnd.kubernetes.protobuf", "k8s\0garbage".into(), 400, ""),
         (MAPS, "text/plain", "a: b".into(), 415, ""),
@@ -53,7 +53,7 @@ async fn texts_that_are_no_object_are_refused_with_the_place() {
     ];
     for (path, kind, body, code, wanted) in rows {
         let path =
-            if code == 400 && wanted == "duplicate" { format!("{path}?fieldValidation=Strict") } else { path.into() };
+            if code == 400 && wanted == "already set" { format!("{path}?fieldValidation=Strict") } else { path.into() };
         let shown: String = body.chars().take(80).collect();
         let (status, answer) = raw(&cluster, Method::POST, &path, kind, body).await;
         assert_eq!(status.as_u16(), code, "{path} {shown}: {answer}");
@@ -129,7 +129,7 @@ async fn wrong_objects_are_refused_with_their_causes() {
         "{answer}"
     );
 
-    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "1" }, "spec": { "ports": [
+    let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a_b" }, "spec": { "ports": [
         { "name": "A", "port": 0 }, { "name": "b", "port": 70000 },
     ] } });
     let (status, answer) =

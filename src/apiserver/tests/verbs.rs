@@ -228,6 +228,14 @@ async fn a_scale_is_read_and_written() {
     let scale = cluster.get(&format!("{path}/d/scale")).await.json();
     assert_eq!((&scale["kind"], &scale["apiVersion"]), (&json!("Scale"), &json!("autoscaling/v1")));
     assert_eq!((&scale["spec"]["replicas"], &scale["status"]["selector"]), (&json!(1), &json!("app=d")));
+    let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+    let table = cluster.ask("GET", &format!("{path}/d/scale"), &[("accept", accept)], "").await.json();
+    let columns: Vec<_> = table["columnDefinitions"].as_array().expect("columns").iter().map(|c| &c["name"]).collect();
+    assert_eq!(columns, ["Name", "Desired", "Available", "Age"]);
+    assert_eq!(
+        table["rows"][0]["cells"].as_array().map(|cells| &cells[..3]),
+        Some(&[json!("d"), json!(1), json!(0)][..])
+    );
     let mut wanted = scale;
     wanted["spec"]["replicas"] = json!(3);
     let put = cluster.ask("PUT", &format!("{path}/d/scale"), &[JSON], wanted.to_string()).await;

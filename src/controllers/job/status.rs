@@ -24,10 +24,13 @@ pub(super) fn status(
     let over = conditions.has_ended();
     let per_index = job.spec.as_ref().is_some_and(|spec| spec.backoff_limit_per_index.is_some());
     let some = |uids: &Vec<String>| (!uids.is_empty()).then(|| uids.clone());
+    // Who is asked to go is no longer counted, nor is its readiness.
+    let active = if conditions.is_ending() { 0 } else { tally.active.len().saturating_sub(gone) };
+    let ready = tally.ready.min(active);
     let completed = indexes::format(&tally.completed_indexes);
     JobStatus {
-        active: count(if conditions.is_ending() { 0 } else { tally.active.len().saturating_sub(gone) }),
-        ready: Some(if over { 0 } else { i32::try_from(tally.ready).unwrap_or(i32::MAX) }),
+        active: count(active),
+        ready: Some(i32::try_from(ready).unwrap_or(i32::MAX)),
         terminating: Some(if over { 0 } else { i32::try_from(tally.terminating).unwrap_or(i32::MAX) }),
         succeeded: count(tally.counted.succeeded as usize),
         failed: count(tally.counted.failed as usize),

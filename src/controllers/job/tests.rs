@@ -34,6 +34,7 @@ impl World {
         let busy = plan.status.is_some()
             || !(plan.untrack.is_empty() && plan.create.is_empty() && plan.remove.is_empty() && plan.end.is_empty());
         if let Some(status) = plan.status {
+            assert!(status.ready.unwrap_or(0) <= status.active.unwrap_or(0), "the API refuses more ready than active");
             self.job.status = Some(status);
         }
         for gone in plan.untrack.iter().chain(&plan.remove) {
@@ -57,7 +58,7 @@ impl World {
                 annotations,
                 ..ObjectMeta::default()
             };
-            self.pods.push(Arc::new(Pod { metadata, spec: None, status: None }));
+            self.pods.push(Arc::new(Pod { metadata, spec: None, status: Some(ready()) }));
         }
         // What is being deleted and held by nobody is gone.
         self.pods.retain(|pod| pod.metadata.deletion_timestamp.is_none() || is_tracked(pod));
@@ -98,7 +99,7 @@ impl World {
     }
 
     fn running(&self) -> Vec<Arc<Pod>> {
-        self.pods.iter().filter(|pod| pod.status.is_none()).cloned().collect()
+        self.pods.iter().filter(|pod| !crate::pods::is_finished(pod)).cloned().collect()
     }
 
     fn finish(&mut self, pod: &Arc<Pod>, code: i32) {
@@ -136,6 +137,11 @@ impl World {
             holds.join(" ")
         )
     }
+}
+
+fn ready() -> PodStatus {
+    let conditions = json!([{ "type": "Ready", "status": "True" }]);
+    serde_json::from_value(json!({ "phase": "Running", "conditions": conditions })).expect("a status")
 }
 
 #[test]

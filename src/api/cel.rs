@@ -33,7 +33,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use authority::{Authority, Question};
-pub(crate) use names::escape;
+pub(crate) use names::{escape, is_reserved};
 pub use scope::Scope;
 pub use types::{ObjectType, Type};
 

@@ -13,18 +13,15 @@ use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Change, Informer, Key};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Resource, ResourceExt};
 
 use crate::Rig;
-use crate::owners::{is_deleting, name};
+use crate::owners::is_deleting;
 
 mod plan;
 pub(crate) mod targets;
 #[cfg(test)]
 mod tests;
-
-use plan::Plan;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -100,32 +97,7 @@ impl Reconcile for EndpointSlices {
             .filter(|pod| targets::selects(&service, pod.labels()))
             .collect();
         let slices = self.slices.indexed(BY_SERVICE, &key.to_string());
-        self.act(key, plan::plan(&service, &pods, &slices)).await?;
+        plan::plan(&service, &pods, &slices).carry_out(&self.client, key, &self.slices, &self.written).await?;
         Ok(Next::Done)
-    }
-}
-
-impl EndpointSlices {
-    async fn act(&self, key: &Key, plan: Plan) -> Result<(), kube::Error> {
-        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        for slice in &plan.update {
-            let written = api.replace(name(&slice.metadata), &PostParams::default(), slice).await?;
-            self.written.wrote(key, &written.metadata, &self.slices);
-        }
-        for slice in &plan.create {
-            let created = api.create(&PostParams::default(), slice).await?;
-            self.written.created(key, &created.metadata, &self.slices);
-        }
-        for slice in &plan.delete {
-            let preconditions = Preconditions { uid: slice.metadata.uid.clone(), resource_version: None };
-            match api.delete(name(&slice.metadata), &DeleteParams::default().preconditions(preconditions)).await {
-                Err(error) if client::is_not_found(&error) => {}
-                other => {
-                    other?;
-                    self.written.deleted(key, &slice.metadata);
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -10,17 +10,13 @@ use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Informer, Key};
 use k8s_openapi::api::core::v1::{Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 
 use crate::Rig;
-use crate::owners::{is_deleting, name};
+use crate::owners::is_deleting;
 
 mod plan;
 #[cfg(test)]
 mod tests;
-
-use plan::Plan;
 
 const BY_SERVICE: &str = "mirrored by service";
 
@@ -66,32 +62,7 @@ impl Reconcile for Mirror {
             self.written.forget(key);
             return Ok(Next::Done);
         }
-        self.act(key, plan::plan(wanted.as_deref(), &seen)).await?;
+        plan::plan(wanted.as_deref(), &seen).carry_out(&self.client, key, &self.slices, &self.written).await?;
         Ok(Next::Done)
-    }
-}
-
-impl Mirror {
-    async fn act(&self, key: &Key, plan: Plan) -> Result<(), kube::Error> {
-        let api = Api::<EndpointSlice>::namespaced(self.client.clone(), &key.namespace);
-        for slice in &plan.update {
-            let written = api.replace(&slice.name_any(), &PostParams::default(), slice).await?;
-            self.written.wrote(key, &written.metadata, &self.slices);
-        }
-        for slice in &plan.create {
-            let created = api.create(&PostParams::default(), slice).await?;
-            self.written.created(key, &created.metadata, &self.slices);
-        }
-        for slice in &plan.delete {
-            let preconditions = Preconditions { uid: slice.metadata.uid.clone(), resource_version: None };
-            match api.delete(name(&slice.metadata), &DeleteParams::default().preconditions(preconditions)).await {
-                Err(error) if client::is_not_found(&error) => {}
-                other => {
-                    other?;
-                    self.written.deleted(key, &slice.metadata);
-                }
-            }
-        }
-        Ok(())
     }
 }

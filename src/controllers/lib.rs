@@ -57,6 +57,7 @@ mod root_ca;
 mod selection;
 mod service_account;
 mod service_cidrs;
+mod slices;
 mod stateful_set;
 mod storage_protection;
 mod suffix;

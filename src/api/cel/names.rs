@@ -2,12 +2,10 @@
 
 const ESCAPES: [(&str, &str); 4] = [("__underscores__", "__"), ("__dot__", "."), ("__dash__", "-"), ("__slash__", "/")];
 
-/// Words that stand for themselves only between underscores.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
+/// Words with a meaning of their own.
+const KEYWORDS: [&str; 4] = ["true", "false", "null", "in"];
+/// Words that are kept for later: no variable may be called so.
+pub(super) const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -27,10 +25,15 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Whether CEL keeps a word for itself, so that it stands for a field only between underscores.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    KEYWORDS.contains(&word) || RESERVED.contains(&word)
+}
+
 /// `__namespace__` is `namespace`, `a__dot__b` is `a.b`.
 pub(crate) fn unescape(name: &str) -> String {
     if let Some(word) = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"))
-        && RESERVED.contains(&word)
+        && is_reserved(word)
     {
         return word.to_owned();
     }
@@ -58,7 +61,7 @@ pub(crate) fn escape(name: &str) -> Option<String> {
     {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());

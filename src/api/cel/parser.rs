@@ -5,6 +5,7 @@ use kube_cel::cel::Value;
 use super::ast::{Binary, Expr, Node};
 use super::lexer::{self, Fault, Kind, Token};
 use super::macros;
+use super::names::RESERVED;
 
 /// How deep brackets and choices may lie in each other.
 const NESTING_MAX: usize = 100;
@@ -324,25 +325,3 @@ impl Parser {
         self.node(at, Node::Map(entries))
     }
 }
-
-/// Words that no variable may be called.
-const RESERVED: [&str; 18] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-    "__reserved__",
-];

@@ -16,31 +16,6 @@ const GROUP: &str = "admissionregistration.k8s.io";
 const ANNOTATIONS_MAX: usize = 20;
 const ANNOTATION_EXPRESSION_MAX: usize = 5 * 1024;
 const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
-/// Words that CEL keeps for itself.
-const RESERVED: [&str; 22] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-    "",
-];
 
 /// The row of ValidatingAdmissionPolicy.
 pub fn validating_kind() -> Kind {
@@ -182,7 +157,7 @@ fn parameter_faults(faults: &mut Faults, kind: &Value, path: &str) {
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|first: char| first == '_' || first.is_ascii_alphabetic())
         && name.chars().all(|letter| letter == '_' || letter.is_ascii_alphanumeric())
-        && !RESERVED.contains(&name)
+        && !crate::cel::is_reserved(name)
 }
 
 fn variable_faults(faults: &mut Faults, variable: &Value, path: &str) {

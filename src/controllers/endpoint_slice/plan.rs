@@ -12,23 +12,15 @@ use kube::ResourceExt;
 use super::targets::{self, Port};
 use super::{MANAGED_BY, MANAGER, SERVICE_NAME};
 use crate::owners::{controlled_by, is_deleting, name};
+use crate::slices::Changes;
 use crate::suffix;
 
 const ENDPOINTS_MAX: usize = 100;
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
-/// What a run writes.
-#[derive(Default)]
-pub(super) struct Plan {
-    pub create: Vec<EndpointSlice>,
-    /// Whole slices with the resourceVersion that was seen.
-    pub update: Vec<EndpointSlice>,
-    pub delete: Vec<Arc<EndpointSlice>>,
-}
-
 /// Compares the pods that the Service selects with the slices that there are.
-pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointSlice>]) -> Plan {
-    let mut plan = Plan::default();
+pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointSlice>]) -> Changes {
+    let mut plan = Changes::default();
     let mut names: HashSet<String> = slices.iter().map(|slice| slice.name_any()).collect();
     let families = targets::families(service);
     for family in &families {
@@ -81,7 +73,7 @@ fn place(
     mut wanted: BTreeMap<Vec<Port>, Vec<Endpoint>>,
     present: Vec<Arc<EndpointSlice>>,
     names: &mut HashSet<String>,
-    plan: &mut Plan,
+    plan: &mut Changes,
 ) {
     // With no endpoint at all one empty slice says so.
     if wanted.is_empty() {
@@ -255,7 +247,7 @@ fn slice_ports(ports: &[Port]) -> Vec<EndpointPort> {
         .collect()
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |verb: &str, slice: &EndpointSlice| {
             let ports = ports_of(slice).iter().map(|port| format!("{}:{}", port.name, port.number)).collect::<Vec<_>>();

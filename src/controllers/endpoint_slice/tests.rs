@@ -11,7 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use proptest::prelude::*;
 
-use super::plan::{Plan, plan};
+use super::plan::plan;
+use crate::slices::Changes;
 
 fn service(target: IntOrString) -> Service {
     Service {
@@ -65,7 +66,7 @@ fn pods(lines: &str) -> Vec<Arc<Pod>> {
 }
 
 /// What the slices are after a plan.
-fn carry_out(slices: &mut Vec<Arc<EndpointSlice>>, plan: Plan) {
+fn carry_out(slices: &mut Vec<Arc<EndpointSlice>>, plan: Changes) {
     slices.retain(|slice| !plan.delete.iter().any(|gone| gone.metadata.name == slice.metadata.name));
     for slice in plan.update {
         slices.retain(|seen| seen.metadata.name != slice.metadata.name);

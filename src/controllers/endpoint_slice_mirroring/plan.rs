@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::owners::controlled_by;
+use crate::slices::Changes;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
@@ -23,14 +24,6 @@ const MADE_BY: &str = "endpoints.kubernetes.io/managed-by";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Addresses of one subset that are mirrored.
 const ADDRESSES_MAX: usize = 1000;
-
-/// What a run writes.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    pub create: Vec<EndpointSlice>,
-    pub update: Vec<EndpointSlice>,
-    pub delete: Vec<Arc<EndpointSlice>>,
-}
 
 /// The Service of a slice that is a mirror.
 pub(super) fn service_of(slice: &EndpointSlice) -> Option<Key> {
@@ -49,9 +42,9 @@ pub(super) fn is_mirrored(endpoints: &Endpoints) -> bool {
         && !endpoints.annotations().contains_key(LEADER)
 }
 
-pub(super) fn plan(endpoints: Option<&Endpoints>, seen: &[Arc<EndpointSlice>]) -> Plan {
+pub(super) fn plan(endpoints: Option<&Endpoints>, seen: &[Arc<EndpointSlice>]) -> Changes {
     let mut wanted = endpoints.map(slices).unwrap_or_default();
-    let mut plan = Plan::default();
+    let mut plan = Changes::default();
     for held in seen {
         // A slice keeps its ports and its family for life.
         let at = wanted.iter().position(|slice| slice.address_type == held.address_type && ports(slice) == ports(held));

@@ -1,5 +1,6 @@
 //! Mirrors, by example.
 
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::plan::*;

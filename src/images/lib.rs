@@ -13,6 +13,7 @@
 mod archive;
 pub mod artifact;
 mod artifacts;
+pub mod builtin;
 mod digest;
 mod manifest;
 mod origin;
@@ -23,6 +24,7 @@ mod store;
 mod wasm;
 
 pub use artifacts::{ArtifactError, Artifacts};
+pub use builtin::Builtin;
 pub use digest::{Digest, DigestError};
 pub use manifest::ContentError;
 pub use origin::Origin;

@@ -197,6 +197,9 @@ impl ImageStore {
         credentials: &Credentials,
     ) -> Result<Resolved, PullError> {
         let reference: Reference = reference.parse()?;
+        if let Some(found) = self.resolve_builtin(&reference).await? {
+            return Ok(found);
+        }
         let (digest, pulled) = if reference.is_local() {
             let origin = self.inner.origin.get().filter(|_| policy != PullPolicy::Never);
             if let Some(origin) = origin
@@ -261,7 +264,7 @@ impl ImageStore {
         found
     }
 
-    fn unpacked(&self, reference: &Reference, digest: &Digest, pulled: Pulled) -> Option<Resolved> {
+    pub(crate) fn unpacked(&self, reference: &Reference, digest: &Digest, pulled: Pulled) -> Option<Resolved> {
         let component = self.index().components.get(digest)?.clone();
         let path = self.blob_path(&component);
         let size = std::fs::metadata(&path).ok()?.len();

@@ -111,6 +111,8 @@ pub(crate) struct Inner {
     pub(crate) uploads: crate::registry::Uploads,
     /// Where the built-in registry lies, if not here.
     pub(crate) origin: OnceLock<Arc<dyn Origin>>,
+    /// What comes with the program.
+    pub(crate) builtin: OnceLock<Vec<Arc<crate::Builtin>>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -175,6 +177,7 @@ impl ImageStore {
             pulling: Mutex::default(),
             uploads: crate::registry::Uploads::default(),
             origin: OnceLock::new(),
+            builtin: OnceLock::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -257,7 +260,7 @@ impl ImageStore {
         Ok(digest)
     }
 
-    fn keep(&self, artifact: &Artifact) -> Result<(), StoreError> {
+    pub(crate) fn keep(&self, artifact: &Artifact) -> Result<(), StoreError> {
         for blob in [&artifact.config, &artifact.layer, &artifact.manifest] {
             self.put(&blob.bytes)?;
         }

@@ -11,6 +11,7 @@
 
 pub mod backoff;
 pub mod files;
+pub mod histogram;
 pub mod logs;
 pub mod metrics;
 pub mod os;

@@ -158,10 +158,25 @@ fn exit(exit: runtime::Exit) -> Exit {
     Exit { code: exit.code, reason, message: exit.message, started: exit.started, finished: exit.finished }
 }
 
+fn limits(limits: node::Limits) -> runtime::Limits {
+    runtime::Limits {
+        memory_bytes: limits.memory_bytes,
+        cpu_millis: limits.cpu_millis,
+        cpu_weight: limits.cpu_weight,
+    }
+}
+
 fn stats(stats: runtime::Stats) -> Stats {
     Stats {
         memory_bytes: stats.memory_bytes,
+        memory_bytes_peak: stats.memory_bytes_peak,
+        growth_refused: stats.growth_refused,
         cpu_time: stats.cpu_time,
+        throttled_time: stats.throttled_time,
+        throttled: stats.throttled,
+        fuel: stats.fuel,
+        latency: stats.latency,
+        first_byte: stats.first_byte,
         requests: stats.requests,
         traps: stats.traps,
         in_flight: stats.in_flight,
@@ -244,6 +259,11 @@ impl Container for Serving {
         stats(self.server.stats())
     }
 
+    fn resize(&self, to: node::Limits) -> bool {
+        self.server.resize(limits(to));
+        true
+    }
+
     fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
         self.again.exec(exec)
     }
@@ -268,6 +288,11 @@ impl Container for Command {
 
     fn stats(&self) -> Stats {
         stats(self.running.stats())
+    }
+
+    fn resize(&self, to: node::Limits) -> bool {
+        self.running.resize(limits(to));
+        true
     }
 
     fn stdin(&self) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {

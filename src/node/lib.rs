@@ -37,7 +37,7 @@ pub use agent::{Config, Node, RegisterError};
 pub use logs::{LogError, LogOf, LogOptions, LogStream, Logs};
 pub use present::{Presence, Present};
 pub use sandbox::{
-    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Mount, Output, PrepareError, Sandbox,
+    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Limits, Mount, Output, PrepareError, Sandbox,
     StartError, Stats, Stdin, Stream,
 };
 pub use settings::{SettingError, Settings};

@@ -40,6 +40,11 @@ pub trait Container: Send + Sync + 'static {
     /// What it uses and has used.
     fn stats(&self) -> Stats;
 
+    /// Holds it to other limits from now on, without a restart. `false`: it goes on as it was started.
+    fn resize(&self, _limits: Limits) -> bool {
+        false
+    }
+
     /// Its standard input, for one who joins it; nothing when it has none, or somebody else has it.
     fn stdin(&self) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {
         None
@@ -63,6 +68,17 @@ pub struct Exec {
     pub stdin: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
     /// Where its output goes.
     pub output: Arc<dyn Output>,
+}
+
+/// What of a container's limits can change while it runs. What is `None` is without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `limits.memory`, over all of its live instances.
+    pub memory_bytes: Option<u64>,
+    /// `limits.cpu` in thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// `requests.cpu` in thousandths of a core, at least 1.
+    pub cpu_weight: u32,
 }
 
 /// Which compiled form a container needs.
@@ -230,14 +246,28 @@ impl ExitReason {
 pub struct Stats {
     /// Bytes of memory over all live instances.
     pub memory_bytes: u64,
+    /// The most that there ever was.
+    pub memory_bytes_peak: u64,
+    /// How often it was refused memory.
+    pub growth_refused: u64,
     /// Time on a core.
     pub cpu_time: Duration,
+    /// Time that it was held back by its CPU limit.
+    pub throttled_time: Duration,
+    /// How often it was held back.
+    pub throttled: u64,
+    /// Fuel that it burnt, where it is counted.
+    pub fuel: u64,
     /// Requests taken.
     pub requests: u64,
     /// Requests or runs that ended in a trap.
     pub traps: u64,
     /// Requests being answered.
     pub in_flight: u64,
+    /// How long requests took, from their arrival to the end of their instance's work.
+    pub latency: base::histogram::Snapshot,
+    /// How long it took from the first request to the head of its response.
+    pub first_byte: Option<Duration>,
 }
 
 /// Why an image cannot be made ready. Messages go into the pod's status.

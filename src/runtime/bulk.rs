@@ -132,6 +132,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
+    /// Another share from now on.
+    pub fn set_weight(&self, weight: u32) {
+        if let Some(queue) = self.shared.state.lock().queues.get_mut(&self.id) {
+            queue.weight = u64::from(weight.max(1));
+        }
+    }
+
     /// Runs a future on the bulk threads. Dropping the handle cancels it.
     pub fn spawn<T: Send + 'static>(
         self: &Arc<Self>,

@@ -13,7 +13,7 @@ use crate::container::{Container, KILLED};
 use crate::failure::Failure;
 use crate::program::{Program, Ready};
 use crate::server::{StartError, check, store};
-use crate::spec::{Exit, Reason, RunSpec, Stats};
+use crate::spec::{Exit, Limits, Reason, RunSpec, Stats};
 use crate::task::{GuestRun, Verdict};
 
 /// The exit code of a trap: 128 + SIGABRT, which is what a native program that aborts ends with.
@@ -61,6 +61,11 @@ impl Running {
         drop(self.task.lock().take());
     }
 
+    /// Holds it to other limits from now on.
+    pub fn resize(&self, limits: Limits) {
+        self.container.resize(limits);
+    }
+
     /// What it uses and has used.
     pub fn stats(&self) -> Stats {
         self.container.stats()
@@ -91,7 +96,9 @@ fn guest(program: &Program, container: &Arc<Container>, deadline: Option<Instant
             let command = maker.pre.instantiate_async(&mut store).await?;
             command.wasi_cli_run().call_run(&mut store).await
         };
-        let verdict = match outcome.await {
+        let outcome = outcome.await;
+        owner.burnt(&store);
+        let verdict = match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(())) if !store.data().memory.was_refused() => Err(Failure::Exit(1)),
             Ok(Err(())) => Err(Failure::OutOfMemory("the component then ended with an error".to_owned())),

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use base::histogram::Histogram;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bulk::{Bulk, Group};
 use crate::habit::Habit;
 use crate::metrics::Families;
-use crate::spec::{Common, Exit, Reason, Stats};
+use crate::spec::{Common, Exit, Limits, Reason, Stats};
 use crate::ticker::Ticker;
 use crate::{cpu, memory};
 
@@ -25,6 +26,10 @@ pub(crate) struct Counts {
     pub requests: AtomicU64,
     pub traps: AtomicU64,
     pub in_flight: AtomicU64,
+    pub fuel: AtomicU64,
+    pub latency: Histogram,
+    /// How long the first response took, in nanoseconds; nought before it.
+    pub first_byte_ns: AtomicU64,
 }
 
 /// One container.
@@ -105,12 +110,34 @@ impl Container {
         })
     }
 
+    /// Books the fuel that an instance has used of its budget.
+    pub fn burnt<T>(&self, store: &wasmtime::Store<T>) {
+        if let Some(budget) = self.spec.fuel
+            && let Ok(left) = store.get_fuel()
+        {
+            self.counts.fuel.fetch_add(budget.saturating_sub(left), Ordering::Relaxed);
+        }
+    }
+
+    /// Holds it to other limits from now on.
+    pub fn resize(&self, limits: Limits) {
+        self.memory.set_limit(limits.memory_bytes);
+        self.cpu.set_limit(limits.cpu_millis);
+        self.group.set_weight(limits.cpu_weight);
+    }
+
     pub fn stats(&self) -> Stats {
         Stats {
             memory_bytes: self.memory.used(),
             memory_bytes_peak: self.memory.peak(),
             cpu_time: self.cpu.used(),
             throttled_time: self.cpu.throttled(),
+            throttled: self.cpu.throttled_times(),
+            fuel: self.counts.fuel.load(Ordering::Relaxed),
+            latency: self.counts.latency.snapshot(),
+            first_byte: Some(self.counts.first_byte_ns.load(Ordering::Relaxed))
+                .filter(|nanos| *nanos > 0)
+                .map(Duration::from_nanos),
             requests: self.counts.requests.load(Ordering::Relaxed),
             traps: self.counts.traps.load(Ordering::Relaxed),
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),

@@ -12,26 +12,39 @@ const BURST_NS: u64 = 100_000_000;
 /// more than the CPU did.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    limit_millis: Option<u64>,
+    /// Nought is without limit.
+    limit_millis: AtomicU64,
     used_ns: AtomicU64,
     throttled_ns: AtomicU64,
+    throttled_times: AtomicU64,
     paid_at_ns: AtomicU64,
 }
 
 impl Ledger {
     pub fn new(limit_millis: Option<u64>) -> Self {
         Self {
-            limit_millis: limit_millis.map(|millis| millis.max(1)),
+            limit_millis: AtomicU64::new(stored(limit_millis)),
             used_ns: AtomicU64::new(0),
             throttled_ns: AtomicU64::new(0),
+            throttled_times: AtomicU64::new(0),
             paid_at_ns: AtomicU64::new(0),
         }
+    }
+
+    /// Another limit from now on. What is owed at the old rate is forgiven.
+    pub fn set_limit(&self, limit_millis: Option<u64>) {
+        self.limit_millis.store(stored(limit_millis), Ordering::Relaxed);
+        self.paid_at_ns.store(0, Ordering::Relaxed);
+    }
+
+    fn limit(&self) -> Option<u64> {
+        Some(self.limit_millis.load(Ordering::Relaxed)).filter(|millis| *millis > 0)
     }
 
     /// Books `spent_ns` that ended at `now_ns`.
     pub fn charge(&self, spent_ns: u64, now_ns: u64) {
         self.used_ns.fetch_add(spent_ns, Ordering::Relaxed);
-        if let Some(millis) = self.limit_millis {
+        if let Some(millis) = self.limit() {
             let cost = spent_ns.saturating_mul(1000) / millis;
             let _ = self.paid_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |paid_at| {
                 Some(paid_at.max(now_ns).saturating_add(cost))
@@ -41,7 +54,7 @@ impl Ledger {
 
     /// How long the container has to wait before it may run again.
     pub fn debt(&self, now_ns: u64) -> Option<Duration> {
-        self.limit_millis?;
+        self.limit()?;
         let over = self.paid_at_ns.load(Ordering::Relaxed).saturating_sub(now_ns.saturating_add(BURST_NS));
         (over > 0).then(|| Duration::from_nanos(over))
     }
@@ -49,6 +62,7 @@ impl Ledger {
     /// Books time that a guest was held back.
     pub fn held_back(&self, time: Duration) {
         self.throttled_ns.fetch_add(nanos(time), Ordering::Relaxed);
+        self.throttled_times.fetch_add(1, Ordering::Relaxed);
     }
     pub fn used(&self) -> Duration {
         Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
@@ -56,6 +70,13 @@ impl Ledger {
     pub fn throttled(&self) -> Duration {
         Duration::from_nanos(self.throttled_ns.load(Ordering::Relaxed))
     }
+    pub fn throttled_times(&self) -> u64 {
+        self.throttled_times.load(Ordering::Relaxed)
+    }
+}
+
+fn stored(limit_millis: Option<u64>) -> u64 {
+    limit_millis.map_or(0, |millis| millis.max(1))
 }
 
 #[cfg(test)]
@@ -75,6 +96,19 @@ mod tests {
         ledger.charge(12_000_000, 60 * second);
         assert_eq!(ledger.debt(60 * second), Some(Duration::from_millis(20)));
         assert_eq!(ledger.used(), Duration::from_millis(24));
+    }
+
+    #[test]
+    fn another_limit_holds_at_once() {
+        let ledger = Ledger::new(Some(10));
+        let second = 1_000_000_000;
+        ledger.charge(second, second);
+        assert!(ledger.debt(second).is_some());
+        ledger.set_limit(Some(1000));
+        assert_eq!(ledger.debt(second), None);
+        ledger.set_limit(None);
+        ledger.charge(second, second);
+        assert_eq!(ledger.debt(second), None);
     }
 
     #[test]

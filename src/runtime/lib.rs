@@ -27,6 +27,7 @@ use base::metrics::Metrics;
 use parking_lot::Mutex;
 
 mod bulk;
+mod capabilities;
 mod clock;
 mod command;
 mod container;
@@ -55,7 +56,7 @@ pub use command::Running;
 pub use program::{CompileError, LoadError, Program};
 pub use server::{Server, StartError};
 pub use spec::{
-    Common, Exit, Form, Kind, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stdin,
+    Common, Exit, Form, Kind, Limits, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stdin,
     Stream, Target,
 };
 

@@ -11,7 +11,8 @@ const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
 /// The container's account.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    limit: Option<u64>,
+    /// The largest number is without limit.
+    limit: AtomicU64,
     used: AtomicU64,
     peak: AtomicU64,
     refused: AtomicU64,
@@ -19,7 +20,7 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub fn new(limit: Option<u64>) -> Self {
-        Self { limit, used: AtomicU64::new(0), peak: AtomicU64::new(0), refused: AtomicU64::new(0) }
+        Self { limit: AtomicU64::new(limit.unwrap_or(u64::MAX)), used: AtomicU64::new(0), peak: AtomicU64::new(0), refused: AtomicU64::new(0) }
     }
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -31,11 +32,15 @@ impl Ledger {
         self.refused.load(Ordering::Relaxed)
     }
     pub fn limit(&self) -> Option<u64> {
-        self.limit
+        Some(self.limit.load(Ordering::Relaxed)).filter(|limit| *limit < u64::MAX)
+    }
+    /// Another limit from now on. Who holds more keeps it, and gets no more.
+    pub fn set_limit(&self, limit: Option<u64>) {
+        self.limit.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     fn take(&self, bytes: u64) -> bool {
-        let limit = self.limit.unwrap_or(u64::MAX);
+        let limit = self.limit.load(Ordering::Relaxed);
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(bytes).filter(|after| *after <= limit)
         });

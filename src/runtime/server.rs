@@ -18,6 +18,7 @@ use wasmtime_wasi_http::WasiHttpView;
 use world::ProxyPre;
 use world::http::types::Scheme;
 
+use crate::capabilities::first_denied;
 use crate::container::Container;
 use crate::exchange::{Exchange, Head};
 use crate::failure::Failure;
@@ -26,7 +27,7 @@ use crate::meter::{self, Meter};
 use crate::outbound::from_body_error;
 use crate::program::{Maker, Program, Ready};
 use crate::reuse::{Idle, Instance};
-use crate::spec::{Exit, OnTrap, Reason, ServeSpec, Stats};
+use crate::spec::{Exit, Limits, OnTrap, Reason, ServeSpec, Stats};
 use crate::task::{GuestRun, Stage, Verdict, pay_debt};
 
 /// How many requests of one container run at once where neither memory nor the pool says less.
@@ -57,6 +58,14 @@ pub enum StartError {
         /// Where the guest would see it.
         guest_path: String,
     },
+    /// It imports what its container is not granted.
+    #[error("component imports {import:?}, which this container is not granted; grant it with the annotation {annotation}")]
+    NotGranted {
+        /// The import, with its version.
+        import: String,
+        /// What would grant it.
+        annotation: &'static str,
+    },
     /// The engine failed.
     #[error("the component cannot be started: {0}")]
     Engine(String),
@@ -86,6 +95,7 @@ pub(crate) struct Inner {
 /// A running request's room; given back when its instance is gone.
 pub(crate) struct Place {
     container: Arc<Container>,
+    since: Instant,
     _share: OwnedSemaphorePermit,
     _slots: Option<OwnedSemaphorePermit>,
 }
@@ -93,6 +103,7 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.container.counts.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.container.counts.latency.observe(self.since.elapsed());
     }
 }
 
@@ -139,6 +150,11 @@ impl Server {
         self.inner.share.close();
     }
 
+    /// Holds it to other limits from now on.
+    pub fn resize(&self, limits: Limits) {
+        self.inner.container.resize(limits);
+    }
+
     /// What it uses and has used.
     pub fn stats(&self) -> Stats {
         self.inner.container.stats()
@@ -166,6 +182,9 @@ pub(crate) fn check(program: &Program, spec: &crate::spec::Common) -> Result<(),
     if spec.fuel.is_some() && !program.form().fuel {
         return Err(StartError::NoFuel);
     }
+    if let Some((import, annotation)) = first_denied(&program.inner.imports, &spec.grants) {
+        return Err(StartError::NotGranted { import: import.to_owned(), annotation });
+    }
     if let Some(mount) = spec.mounts.iter().find(|mount| !mount.host_dir.is_dir()) {
         return Err(StartError::NoVolume { guest_path: mount.guest_path.clone() });
     }
@@ -191,13 +210,24 @@ impl Inner {
         }
         self.container.counts.requests.fetch_add(1, Ordering::Relaxed);
         self.container.families.requests.inc();
-        let connection = connection.by(Instant::now() + self.timeout);
+        let since = Instant::now();
+        let connection = connection.by(since + self.timeout);
         let deadline = connection.deadline;
-        let place = self.admit(deadline).await?;
+        let place = self.admit(since, deadline).await?;
         if !pay_debt(&self.container, deadline).await {
             return Err(CallError::Deadline);
         }
-        self.start(request, connection, place)?.await
+        let response = self.start(request, connection, place)?.await;
+        self.first_byte(since);
+        response
+    }
+
+    /// Remembers how long the first response took.
+    fn first_byte(&self, since: Instant) {
+        let first = &self.container.counts.first_byte_ns;
+        if first.load(Ordering::Relaxed) == 0 {
+            first.store(crate::clock::nanos(since.elapsed()).max(1), Ordering::Relaxed);
+        }
     }
 
     /// As a connection to a port where nobody listens any more.
@@ -206,14 +236,14 @@ impl Inner {
     }
 
     /// Waits for the container's share and the pool to have room.
-    async fn admit(&self, deadline: Option<Instant>) -> Result<Place, CallError> {
+    async fn admit(&self, since: Instant, deadline: Option<Instant>) -> Result<Place, CallError> {
         let share = self.permit(&self.share, 1, deadline).await?;
         let slots = match &self.maker.host.slots {
             Some(slots) if self.idle.is_none() => Some(self.permit(slots, self.program.inner.slots, deadline).await?),
             _ => None,
         };
         self.container.counts.in_flight.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { container: Arc::clone(&self.container), _share: share, _slots: slots })
+        Ok(Place { container: Arc::clone(&self.container), since, _share: share, _slots: slots })
     }
 
     async fn permit(
@@ -266,6 +296,7 @@ impl Inner {
         let server = Arc::clone(self);
         let future = Box::pin(async move {
             let outcome = live.instance.handle(&server.maker.pre, request, out).await;
+            server.container.burnt(&live.instance.store);
             let verdict = server.judge(outcome, &mut live.instance);
             let Live { instance, place } = live;
             match (&verdict, &server.idle) {

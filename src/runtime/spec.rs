@@ -1,5 +1,6 @@
 //! What a container is given, and what comes of it: the plain data at this room's door.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,6 +113,68 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+/// What a container is granted beside what every container has.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// What `wasi:config` answers; `None` is without it.
+    pub config: Option<Vec<(String, String)>>,
+    /// The stores of `wasi:keyvalue`, by the name that the guest opens.
+    pub keyvalue: BTreeMap<String, Place>,
+    /// The containers of `wasi:blobstore`, by name.
+    pub blobstore: BTreeMap<String, Place>,
+    /// The least that `wasi:logging` passes on.
+    pub log_level: LogLevel,
+}
+
+/// Where a store lies.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In [`crate::Config::stores`], apart from every other scope: a namespace, say.
+    Embedded {
+        /// Whose it is.
+        scope: String,
+    },
+    /// In a folder of this host.
+    Folder(PathBuf),
+    /// With a server: `redis://HOST:PORT/DB`, `s3://BUCKET?endpoint=URL&region=NAME`.
+    Remote {
+        /// Where it is.
+        url: String,
+        /// As whom: a user, or the id of an access key. May be empty.
+        user: String,
+        /// The proof.
+        password: String,
+    },
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded { scope } => f.debug_struct("Embedded").field("scope", scope).finish(),
+            Self::Folder(path) => f.debug_tuple("Folder").field(path).finish(),
+            Self::Remote { url, .. } => f.debug_struct("Remote").field("url", url).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// How much a line of `wasi:logging` matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Each step.
+    #[default]
+    Trace,
+    /// For who looks for a fault.
+    Debug,
+    /// What happened.
+    Info,
+    /// What may be wrong.
+    Warn,
+    /// What is wrong.
+    Error,
+    /// What cannot go on.
+    Critical,
+}
+
 /// What servers and commands have in common.
 #[derive(Clone)]
 pub struct Common {
@@ -139,6 +202,8 @@ pub struct Common {
     pub stdin: Option<Stdin>,
     /// Who carries its outgoing requests; `None` denies all.
     pub outbound: Option<Arc<dyn Outbound>>,
+    /// What it is granted.
+    pub grants: Grants,
 }
 
 impl Default for Common {
@@ -156,6 +221,7 @@ impl Default for Common {
             output: Arc::new(NoOutput),
             stdin: None,
             outbound: None,
+            grants: Grants::default(),
         }
     }
 }
@@ -245,6 +311,17 @@ pub struct Exit {
     pub finished: SystemTime,
 }
 
+/// What of a container's limits can change while it runs. What is `None` is without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory over all live instances.
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of a core.
+    pub cpu_millis: Option<u64>,
+    /// Its share where cores are short.
+    pub cpu_weight: u32,
+}
+
 /// What a container uses and has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -256,6 +333,14 @@ pub struct Stats {
     pub cpu_time: Duration,
     /// Time that it was held back by its CPU limit.
     pub throttled_time: Duration,
+    /// How often it was held back.
+    pub throttled: u64,
+    /// Fuel that it burnt, where it is counted.
+    pub fuel: u64,
+    /// How long requests took, from their arrival to the end of their instance's work.
+    pub latency: base::histogram::Snapshot,
+    /// How long it took from the first request to the head of its response.
+    pub first_byte: Option<Duration>,
     /// Requests taken.
     pub requests: u64,
     /// Requests or runs that ended in a trap.

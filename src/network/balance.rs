@@ -2,7 +2,7 @@
 //!
 //! Of two endpoints drawn at random the one with fewer calls in flight is taken, which comes close to "the least of
 //! all" at a constant price. An endpoint that does not listen (its pod has just gone and the table does not know yet) is
-//! passed over; the call is refused only if none listens.
+//! passed over; the call is refused only if none listens. Where endpoints have weights, calls go in turn, in proportion.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -11,20 +11,25 @@ use rand::Rng;
 
 use crate::CallError;
 use crate::listener::{InFlight, Listeners};
+use crate::turns::Turns;
 
 /// Starts a call at one of `endpoints`, which is not empty.
 pub(crate) fn enter_one(
     listeners: &Listeners,
     endpoints: &[SocketAddr],
+    turns: Option<&Turns>,
     sticky: Option<IpAddr>,
 ) -> Result<InFlight, CallError> {
     if let [only] = endpoints {
         return listeners.enter(*only);
     }
-    let first = match sticky {
-        Some(source) => preferred(endpoints, source),
-        None => lighter_of_two(listeners, endpoints),
+    let first = match (sticky, turns) {
+        (Some(source), None) => preferred(endpoints, source),
+        (Some(source), Some(turns)) => turns.at(place_of(source)),
+        (None, Some(turns)) => turns.next(),
+        (None, None) => lighter_of_two(listeners, endpoints),
     };
+    let first = first.min(endpoints.len() - 1);
     let attempts = (0..endpoints.len()).map(|step| endpoints[(first + step) % endpoints.len()]);
     let mut refused = CallError::Refused { address: endpoints[first] };
     for address in attempts {
@@ -53,4 +58,12 @@ fn preferred(endpoints: &[SocketAddr], source: IpAddr) -> usize {
     };
     let heaviest = endpoints.iter().enumerate().max_by_key(|(_, address)| weight(address));
     heaviest.map_or(0, |(index, _)| index)
+}
+
+/// Where a caller always stands in the order of turns, from 0 to 1.
+fn place_of(source: IpAddr) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    // 53 bits are what a float holds exactly.
+    (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -44,6 +44,9 @@ pub enum CallError {
     /// The component trapped or ended without a response (500).
     #[error("the component failed: {0}")]
     Guest(String),
+    /// The server closed the connection, or did not speak HTTP on it (502).
+    #[error("the connection ended before there was a response: {0}")]
+    Broken(String),
     /// Policy does not let the source speak to this address (403).
     #[error("{0}")]
     Denied(String),
@@ -54,7 +57,7 @@ impl CallError {
     pub fn status(&self) -> http::StatusCode {
         use http::StatusCode;
         match self {
-            Self::Refused { .. } | Self::NoSuchHost { .. } => StatusCode::BAD_GATEWAY,
+            Self::Refused { .. } | Self::NoSuchHost { .. } | Self::Broken(_) => StatusCode::BAD_GATEWAY,
             Self::NoEndpoints { .. } | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
             Self::LoopDetected => StatusCode::LOOP_DETECTED,

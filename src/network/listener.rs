@@ -1,7 +1,7 @@
 //! Who listens where, how many calls each has in flight, and how a listener closes without dropping any.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,8 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use crate::body::{Body, BodyError};
-use crate::{CallError, HttpEndpoint};
+use crate::tcp::SharedAcceptor;
+use crate::{CallError, Figures, HttpEndpoint, Traffic};
 
 /// Somebody listens there already.
 #[derive(Clone, Debug, Error)]
@@ -75,8 +76,17 @@ impl Listeners {
         self: &Arc<Self>,
         address: SocketAddr,
         endpoint: Arc<dyn HttpEndpoint>,
+        acceptor: Option<SharedAcceptor>,
     ) -> Result<Listener, AddressInUse> {
-        let binding = Arc::new(Binding { endpoint, state: AtomicUsize::new(0), idle: Notify::new() });
+        let binding = Arc::new(Binding {
+            address,
+            endpoint,
+            acceptor,
+            state: AtomicUsize::new(0),
+            idle: Notify::new(),
+            closing: Notify::new(),
+            traffic: Traffic::default(),
+        });
         let mut bound = self.bound.write();
         if bound.contains_key(&address) {
             return Err(AddressInUse { address });
@@ -89,13 +99,29 @@ impl Listeners {
         self.bound.read().get(&address).cloned()
     }
 
+    /// Whether somebody listens there for others than its own pod.
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {
+        self.bound.read().get(&address).is_some_and(|binding| !binding.is_local())
+    }
+
+    /// Whether the address is taken.
+    pub(crate) fn is_bound(&self, address: SocketAddr) -> bool {
         self.bound.read().contains_key(&address)
     }
 
     /// The calls in flight at an address, if anybody listens there.
     pub(crate) fn in_flight(&self, address: SocketAddr) -> Option<usize> {
         self.bound.read().get(&address).map(|binding| binding.in_flight())
+    }
+
+    /// What passed at each address, over all of its ports.
+    pub(crate) fn traffic(&self) -> HashMap<IpAddr, Figures> {
+        let mut all: HashMap<IpAddr, Figures> = HashMap::new();
+        for (at, binding) in self.bound.read().iter() {
+            let own = binding.traffic.figures(binding.in_flight() as u64);
+            all.entry(at.ip()).and_modify(|sum| *sum = sum.and(&own)).or_insert(own);
+        }
+        all
     }
 
     /// Starts a call: counted from here until the returned guard is dropped.
@@ -114,9 +140,14 @@ impl Listeners {
 
 /// One endpoint at one address. The lowest bit of `state` says closed, the others count the calls in flight.
 pub(crate) struct Binding {
+    address: SocketAddr,
     endpoint: Arc<dyn HttpEndpoint>,
+    /// Where connections go; without it, what they carry is read as HTTP for the endpoint.
+    acceptor: Option<SharedAcceptor>,
     state: AtomicUsize,
     idle: Notify,
+    closing: Notify,
+    traffic: Traffic,
 }
 
 const CLOSED: usize = 1;
@@ -127,7 +158,12 @@ impl Binding {
         self.state.load(Ordering::Relaxed) / ONE_CALL
     }
 
-    fn enter(self: Arc<Self>) -> Option<InFlight> {
+    /// Whether only its own pod gets through.
+    fn is_local(&self) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.is_local())
+    }
+
+    pub(crate) fn enter(self: Arc<Self>) -> Option<InFlight> {
         // Counting before looking means that `close` either sees this call or this call sees `close`.
         let before = self.state.fetch_add(ONE_CALL, Ordering::AcqRel);
         let call = InFlight { binding: self };
@@ -136,6 +172,20 @@ impl Binding {
 
     fn close(&self) {
         self.state.fetch_or(CLOSED, Ordering::AcqRel);
+        self.closing.notify_waiters();
+    }
+
+    /// Waits until the listener takes no more.
+    pub(crate) async fn closed(&self) {
+        loop {
+            let closing = self.closing.notified();
+            tokio::pin!(closing);
+            closing.as_mut().enable();
+            if self.state.load(Ordering::Acquire) & CLOSED != 0 {
+                return;
+            }
+            closing.await;
+        }
     }
 
     async fn drained(&self) {
@@ -159,6 +209,23 @@ pub(crate) struct InFlight {
 impl InFlight {
     pub(crate) fn endpoint(&self) -> &Arc<dyn HttpEndpoint> {
         &self.binding.endpoint
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.binding.address
+    }
+
+    pub(crate) fn acceptor(&self) -> Option<SharedAcceptor> {
+        self.binding.acceptor.clone()
+    }
+
+    /// Ends the call, and keeps whom it went to.
+    pub(crate) fn into_binding(self) -> Arc<Binding> {
+        Arc::clone(&self.binding)
+    }
+
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.binding.traffic
     }
 }
 

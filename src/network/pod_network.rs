@@ -1,18 +1,20 @@
 //! The network itself: the door to addresses, listeners, Services and calls.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use ipnet::Ipv4Net;
 use tokio::sync::Notify;
 
+use crate::activator::{Activator, Held};
 use crate::address::{AddressError, PodAddress, Pool};
 use crate::connection::DEPTH_MAX;
 use crate::listener::{InFlight, Listeners, counted};
 use crate::{
-    AddressInUse, CallError, Connection, HttpEndpoint, HttpRequest, HttpResponse, Listener, PortRef, Service,
+    AddressInUse, CallError, Connection, Figures, HttpEndpoint, HttpRequest, HttpResponse, Listener, PortRef, Service,
     ServiceTable, Target, balance, names,
 };
 
@@ -26,6 +28,10 @@ pub struct Config {
     /// When every endpoint of a Service refuses, the table is behind (its pods have just been replaced): how long a call
     /// waits for the next table before it gives up.
     pub settle: Duration,
+    /// How long a call is held for a workload that is being woken.
+    pub hold: Duration,
+    /// How many calls are held for one Service; who comes on top is told to try again.
+    pub held_max: usize,
 }
 
 impl Default for Config {
@@ -34,6 +40,8 @@ impl Default for Config {
             pod_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 128, 0, 0), 9),
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12),
             settle: Duration::from_millis(500),
+            hold: Duration::from_secs(30),
+            held_max: 1000,
         }
     }
 }
@@ -51,6 +59,8 @@ struct Inner {
     services: ArcSwap<ServiceTable>,
     /// Woken when a call that was refused might now succeed.
     changed: Notify,
+    activator: OnceLock<Arc<dyn Activator>>,
+    held: Held,
 }
 
 impl PodNetwork {
@@ -58,7 +68,17 @@ impl PodNetwork {
     pub fn new(config: Config) -> Self {
         let pool = Pool::new(config.pod_cidr);
         let (listeners, services) = (Arc::default(), ArcSwap::default());
-        Self { inner: Arc::new(Inner { config, pool, listeners, services, changed: Notify::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                config,
+                pool,
+                listeners,
+                services,
+                changed: Notify::new(),
+                activator: OnceLock::new(),
+                held: Held::default(),
+            }),
+        }
     }
 
     /// What it was made of.
@@ -78,7 +98,7 @@ impl PodNetwork {
 
     /// Lets `endpoint` answer at `address` until the listener is closed or dropped.
     pub fn listen_http(&self, address: SocketAddr, endpoint: Arc<dyn HttpEndpoint>) -> Result<Listener, AddressInUse> {
-        let listener = self.inner.listeners.bind(address, endpoint)?;
+        let listener = self.inner.listeners.bind(address, endpoint, None)?;
         self.inner.changed.notify_waiters();
         Ok(listener)
     }
@@ -92,6 +112,16 @@ impl PodNetwork {
     pub fn set_services(&self, table: ServiceTable) {
         self.inner.services.store(Arc::new(table));
         self.inner.changed.notify_waiters();
+    }
+
+    /// Lets `activator` wake workloads that calls find asleep. The first one stays.
+    pub fn set_activator(&self, activator: Arc<dyn Activator>) {
+        let _ = self.inner.activator.set(activator);
+    }
+
+    /// What passed at each address at which anybody listens.
+    pub fn traffic(&self) -> HashMap<IpAddr, Figures> {
+        self.inner.listeners.traffic()
     }
 
     /// The service table of this moment.
@@ -163,11 +193,31 @@ impl PodNetwork {
         connection: Connection,
     ) -> Result<HttpResponse, CallError> {
         admit(&connection)?;
-        let call = match self.enter_service(key, port, connection.source) {
-            Err(CallError::Refused { .. }) => self.enter_when_settled(key, port, &connection).await?,
-            other => other?,
-        };
+        let call = self.enter_service_settled(key, port, &connection).await?;
         run(call, request, connection).await
+    }
+
+    /// Chooses an endpoint, and waits when there is none that takes the call but may soon be.
+    pub(crate) async fn enter_service_settled(
+        &self,
+        key: &str,
+        port: &PortRef,
+        connection: &Connection,
+    ) -> Result<InFlight, CallError> {
+        match self.enter_service(key, port, connection.source) {
+            Err(CallError::Refused { .. } | CallError::NoEndpoints { .. }) => {
+                self.enter_later(key, port, connection).await
+            }
+            other => other,
+        }
+    }
+
+    pub(crate) fn listeners(&self) -> &Arc<Listeners> {
+        &self.inner.listeners
+    }
+
+    pub(crate) fn changed(&self) -> &Notify {
+        &self.inner.changed
     }
 
     fn enter_service(&self, key: &str, port: &PortRef, source: IpAddr) -> Result<InFlight, CallError> {
@@ -177,7 +227,7 @@ impl PodNetwork {
         let listeners = &self.inner.listeners;
         match service.port(port) {
             Some(found) if found.usable().is_empty() => Err(CallError::NoEndpoints { service: key.to_owned() }),
-            Some(found) => balance::enter_one(listeners, found.usable(), sticky),
+            Some(found) => balance::enter_one(listeners, found.usable(), found.turns(), sticky),
             None => match port {
                 // A headless Service's name is its pods' addresses: any port that they listen on may be called.
                 PortRef::Number(number) if service.is_headless() => {
@@ -186,32 +236,38 @@ impl PodNetwork {
                     if pods.is_empty() {
                         return Err(CallError::NoEndpoints { service: key.to_owned() });
                     }
-                    balance::enter_one(listeners, &pods, sticky)
+                    balance::enter_one(listeners, &pods, None, sticky)
                 }
                 _ => Err(no_such_port(service, port)),
             },
         }
     }
 
-    /// Tries again with each new table or listener until the network has settled.
-    async fn enter_when_settled(
-        &self,
-        key: &str,
-        port: &PortRef,
-        connection: &Connection,
-    ) -> Result<InFlight, CallError> {
-        let settled = Instant::now() + self.inner.config.settle;
-        let until = connection.deadline.map_or(settled, |deadline| deadline.min(settled));
+    /// Tries again with each new table or listener: until the network has settled where endpoints refuse, for longer
+    /// where a workload is being woken.
+    async fn enter_later(&self, key: &str, port: &PortRef, connection: &Connection) -> Result<InFlight, CallError> {
+        let began = Instant::now();
+        let mut place = None;
         loop {
             let changed = self.inner.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let refused = match self.enter_service(key, port, connection.source) {
-                Err(refused @ CallError::Refused { .. }) => refused,
+            let failure = match self.enter_service(key, port, connection.source) {
+                Err(failure @ (CallError::Refused { .. } | CallError::NoEndpoints { .. })) => failure,
                 other => return other,
             };
-            if tokio::time::timeout_at(until.into(), changed).await.is_err() {
-                return Err(refused);
+            let is_empty = matches!(failure, CallError::NoEndpoints { .. });
+            if is_empty && !self.inner.activator.get().is_some_and(|activator| activator.wake(key)) {
+                return Err(failure);
+            }
+            if is_empty && place.is_none() {
+                place = Some(self.inner.held.take(key, self.inner.config.held_max)?);
+            }
+            let patience = if place.is_some() { self.inner.config.hold } else { self.inner.config.settle };
+            let until = began + patience;
+            let due = connection.deadline.map_or(until, |deadline| deadline.min(until));
+            if tokio::time::timeout_at(due.into(), changed).await.is_err() {
+                return Err(if due < until { CallError::Deadline } else { failure });
             }
         }
     }
@@ -237,12 +293,21 @@ fn admit(connection: &Connection) -> Result<(), CallError> {
 }
 
 /// Hands the request over. The deadline holds until the response's head is here; whoever writes the body keeps to it.
-async fn run(call: InFlight, request: HttpRequest, connection: Connection) -> Result<HttpResponse, CallError> {
-    let deadline = connection.deadline;
+pub(crate) async fn run(
+    call: InFlight,
+    request: HttpRequest,
+    connection: Connection,
+) -> Result<HttpResponse, CallError> {
+    let (deadline, began) = (connection.deadline, Instant::now());
     let answer = call.endpoint().call(request, connection);
-    let response = match deadline {
-        None => answer.await?,
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), answer).await.map_err(|_| CallError::Deadline)??,
+    let outcome = match deadline {
+        None => answer.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(CallError::Deadline),
+        },
     };
-    Ok(response.map(|body| counted(body, call)))
+    let failed = outcome.as_ref().map_or(true, |response| response.status().is_server_error());
+    call.traffic().count(began.elapsed(), failed);
+    Ok(outcome?.map(|body| counted(body, call)))
 }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::turns::Turns;
+
 /// All Services.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceTable {
@@ -126,6 +128,8 @@ pub struct ServicePort {
     pub number: u16,
     endpoints: Vec<Endpoint>,
     usable: Vec<SocketAddr>,
+    /// Whose turn it is, where endpoints have weights.
+    turns: Option<Turns>,
 }
 
 impl ServicePort {
@@ -140,7 +144,13 @@ impl ServicePort {
         }
         usable.sort_unstable();
         usable.dedup();
-        Self { name: name.into(), number, endpoints, usable }
+        let turns = Turns::of(&usable, &endpoints);
+        Self { name: name.into(), number, endpoints, usable, turns }
+    }
+
+    /// Whose turn it is among the usable, if they have weights.
+    pub(crate) fn turns(&self) -> Option<&Turns> {
+        self.turns.as_ref()
     }
 
     /// All endpoints, ready or not.
@@ -167,11 +177,14 @@ pub struct Endpoint {
     pub terminating: bool,
     /// Its name within the Service.
     pub hostname: Option<String>,
+    /// Its part of the calls, relative to the others'. When one of a port's endpoints has a weight, calls go in proportion
+    /// and those without one count as 1; 0 takes no calls while others do.
+    pub weight: Option<u32>,
 }
 
 impl Endpoint {
     /// A ready endpoint.
     pub fn ready(address: SocketAddr) -> Self {
-        Self { address, ready: true, serving: true, terminating: false, hostname: None }
+        Self { address, ready: true, serving: true, terminating: false, hostname: None, weight: None }
     }
 }

@@ -8,6 +8,12 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::sandbox::LogLevel;
+
+mod grants;
+
+pub use grants::{ConfigSource, Grants, Place};
+
 const DOMAIN: &str = "coracle.dev";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -24,6 +30,8 @@ pub struct Settings {
     pub egress: bool,
     /// How long a command may run.
     pub run_timeout: Option<Duration>,
+    /// What it is granted beyond the pod.
+    pub grants: Grants,
 }
 
 impl Default for Settings {
@@ -34,6 +42,7 @@ impl Default for Settings {
             max_concurrent_requests: None,
             egress: false,
             run_timeout: None,
+            grants: Grants::default(),
         }
     }
 }
@@ -59,7 +68,18 @@ pub enum SettingError {
     },
 }
 
-const SETTINGS: [&str; 5] = ["egress", "max-concurrent-requests", "request-timeout", "reuse", "run-timeout"];
+/// Every setting, in the order of the alphabet.
+const SETTINGS: &[&str] = &[
+    "blobstore",
+    "config",
+    "egress",
+    "keyvalue",
+    "logging",
+    "max-concurrent-requests",
+    "request-timeout",
+    "reuse",
+    "run-timeout",
+];
 
 impl Settings {
     /// Reads the annotations that concern `container`.
@@ -93,6 +113,23 @@ impl Settings {
             "max-concurrent-requests" => {
                 let count = value.parse().ok().filter(|count| *count > 0);
                 self.max_concurrent_requests = Some(count.ok_or_else(|| malformed("a whole number above zero"))?);
+            }
+            "config" => {
+                let sources = grants::config(value);
+                self.grants.config = sources.ok_or_else(|| malformed(grants::CONFIG_FORM))?;
+            }
+            "keyvalue" => {
+                let places = grants::places(value, grants::is_keyvalue);
+                self.grants.keyvalue = places.ok_or_else(|| malformed(grants::KEYVALUE_FORM))?;
+            }
+            "blobstore" => {
+                let places = grants::places(value, grants::is_blobstore);
+                self.grants.blobstore = places.ok_or_else(|| malformed(grants::BLOBSTORE_FORM))?;
+            }
+            "logging" => {
+                let level = LogLevel::named(value);
+                self.grants.log_level =
+                    level.ok_or_else(|| malformed("trace, debug, info, warn, error or critical"))?;
             }
             _ => return Err(SettingError::Unknown { annotation: annotation.to_owned() }),
         }
@@ -152,6 +189,10 @@ mod tests {
             ("coracle.dev/request-timeout", "10", "is not a duration"),
             ("app.coracle.dev/reuse", "yes", "\"true\" or \"false\""),
             ("coracle.dev/max-concurrent-requests", "0", "whole number"),
+            ("coracle.dev/config", "settings", "configmap/NAME"),
+            ("coracle.dev/keyvalue", "a=ftp://x", "redis://"),
+            ("coracle.dev/blobstore", "=embedded", "s3://"),
+            ("coracle.dev/logging", "loud", "critical"),
         ];
         for (key, value, text) in rows {
             let error = settings(&[(key, value)]).unwrap_err().to_string();

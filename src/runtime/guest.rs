@@ -51,7 +51,7 @@ impl Guest {
     /// Opens the volumes. Every pod has one, its token, and most requests look at none.
     fn open_mounts(&mut self) -> wasmtime::Result<()> {
         let mut wasi = WasiCtx::builder();
-        for mount in &self.hooks.container.spec.mounts {
+        for mount in self.hooks.container.spec.mounts.iter().filter(|mount| mount.opened.is_none()) {
             let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             wasi.preopened_dir(&mount.host_dir, &mount.guest_path, permissions)
                 .map_err(|error| error.context(format!("opening the volume at {}", mount.guest_path)))?;
@@ -60,13 +60,18 @@ impl Guest {
         Ok(())
     }
 
-    fn output(&mut self, stream: Stream) -> wasmtime::Result<Resource<DynOutputStream>> {
+    /// What was written to a stream so far, for all handles to it.
+    pub fn lines(&mut self, stream: Stream) -> Arc<Lines> {
         let lines = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
         let lines = lines.get_or_insert_with(|| Lines::new(stream, Arc::clone(&self.hooks.container.spec.output)));
-        let stream: DynOutputStream = Box::new(LineStream::new(Arc::clone(lines)));
+        Arc::clone(lines)
+    }
+
+    fn output(&mut self, stream: Stream) -> wasmtime::Result<Resource<DynOutputStream>> {
+        let stream: DynOutputStream = Box::new(LineStream::new(self.lines(stream)));
         Ok(self.table.push(stream)?)
     }
 }
@@ -107,7 +112,21 @@ impl environment::Host for Guest {
 impl preopens::Host for Guest {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         self.open_mounts()?;
-        preopens::Host::get_directories(&mut self.filesystem())
+        let mut directories = preopens::Host::get_directories(&mut self.filesystem())?;
+        let container = Arc::clone(&self.hooks.container);
+        for mount in &container.spec.mounts {
+            if let Some(opened) = &mount.opened {
+                let directory = self.table.push(crate::mounts::directory(opened, mount.read_only)?)?;
+                directories.push((directory, mount.guest_path.clone()));
+            }
+        }
+        Ok(directories)
+    }
+}
+
+impl world::next::filesystem::preopens::Host for Guest {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        preopens::Host::get_directories(self)
     }
 }
 

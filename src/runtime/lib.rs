@@ -41,6 +41,7 @@ mod linker;
 mod memory;
 mod meter;
 mod metrics;
+mod mounts;
 mod outbound;
 mod output;
 mod program;
@@ -79,13 +80,15 @@ pub struct Config {
     pub cores: usize,
     /// The most instances that the pool prepares for; it is halved until the address space has room. Less than 16 is none.
     pub pool_slots_max: u32,
+    /// Where embedded stores of `wasi:keyvalue` and `wasi:blobstore` lie; without it nobody has one.
+    pub stores: Option<PathBuf>,
 }
 
 impl Config {
     /// The usual: all cores, a pool of 1000 slots.
     pub fn new(control: tokio::runtime::Handle, metrics: Metrics) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { control, metrics, cores, pool_slots_max: 1000 }
+        Self { control, metrics, cores, pool_slots_max: 1000, stores: None }
     }
 }
 
@@ -107,7 +110,7 @@ struct Inner {
 impl Runtime {
     /// Starts the bulk threads and the ticker. Engines and their pool are made when first needed.
     pub fn new(config: Config) -> Self {
-        let Config { control, metrics, cores, pool_slots_max } = config;
+        let Config { control, metrics, cores, pool_slots_max, stores: _ } = config;
         let ticker = Arc::new(Ticker::start());
         let warm_cores = u32::try_from(cores).unwrap_or(1);
         let inner = Inner {

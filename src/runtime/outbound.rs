@@ -107,6 +107,7 @@ fn answer(error: CallError) -> Result<HttpResponse, Error> {
     Err(match error {
         CallError::Refused { .. } => Error::ConnectionRefused,
         CallError::NoEndpoints { .. } => Error::DestinationUnavailable,
+        CallError::Broken(_) => Error::ConnectionTerminated,
         CallError::NoSuchHost { host } => {
             Error::DnsError { rcode: Some(format!("NXDOMAIN: no such host: {host}")), info_code: None }
         }

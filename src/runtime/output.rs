@@ -12,7 +12,7 @@ use crate::spec::{Output, Stream};
 /// A longer line is passed on in pieces.
 const LINE_BYTES_MAX: usize = 16 << 10;
 /// How much a guest may write at once.
-const WRITE_BYTES_MAX: usize = 64 << 10;
+pub(crate) const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// What was written to one stream of one instance since the last line break. The rest of a line goes out when the
 /// instance ends.
@@ -27,7 +27,12 @@ impl Lines {
         Arc::new(Self { stream, sink, partial: Mutex::default() })
     }
 
-    fn write(&self, mut bytes: &[u8]) {
+    /// `None` while the log takes more at once.
+    pub fn room(&self) -> Option<BoxFuture<'static, ()>> {
+        self.sink.room()
+    }
+
+    pub fn write(&self, mut bytes: &[u8]) {
         if self.sink.bytes(self.stream, bytes) {
             return;
         }
@@ -88,7 +93,7 @@ impl LineStream {
 impl Pollable for LineStream {
     async fn ready(&mut self) {
         if self.waiting.is_none() && !self.granted {
-            self.waiting = self.lines.sink.room();
+            self.waiting = self.lines.room();
         }
         if let Some(waiting) = &mut self.waiting {
             waiting.await;
@@ -112,7 +117,7 @@ impl OutputStream for LineStream {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         if self.waiting.is_none() && !self.granted {
-            self.waiting = self.lines.sink.room();
+            self.waiting = self.lines.room();
         }
         Ok(if self.waiting.is_some() { 0 } else { WRITE_BYTES_MAX })
     }

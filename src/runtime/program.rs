@@ -122,6 +122,8 @@ pub(crate) struct ProgramInner {
     pub initial_bytes: u64,
     /// How many of the pool's slots an instance takes.
     pub slots: u32,
+    /// What it imports, with versions.
+    pub imports: Vec<String>,
     path: PathBuf,
     engines: Arc<Engines>,
 }
@@ -157,14 +159,22 @@ impl ProgramInner {
             Err(_) => on_demand(engines, path, form)?,
         };
         let exports = exports(&component);
+        let imports = imports(&component);
         let (initial_bytes, slots) = needs(&component);
-        let build =
-            |ready| Self { form, ready, initial_bytes, slots, path: path.to_owned(), engines: Arc::clone(engines) };
-        if exports.iter().any(|export| world::is_version_of(export, world::HTTP_EXPORT)) {
+        let build = |ready| Self {
+            form,
+            ready,
+            initial_bytes,
+            slots,
+            imports,
+            path: path.to_owned(),
+            engines: Arc::clone(engines),
+        };
+        if exports.iter().any(|export| world::is_version_of(export, world::HTTP_EXPORT, world::WASI_LINE)) {
             let pre = link(&host, &component)?;
             let pre = ProxyPre::new(pre).map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))?;
             Ok(build(Ready::Http { fresh: Arc::new(Maker { host, pre }), reuse: OnceLock::new() }))
-        } else if exports.iter().any(|export| world::is_version_of(export, world::COMMAND_EXPORT)) {
+        } else if exports.iter().any(|export| world::is_version_of(export, world::COMMAND_EXPORT, world::WASI_LINE)) {
             let (host, component) =
                 if host.slots.is_some() { on_demand(engines, path, form)? } else { (host, component) };
             let pre = link(&host, &component)?;
@@ -209,6 +219,10 @@ fn exports(component: &Component) -> Vec<String> {
     component.component_type().exports(component.engine()).map(|(name, _)| name.to_owned()).collect()
 }
 
+fn imports(component: &Component) -> Vec<String> {
+    component.component_type().imports(component.engine()).map(|(name, _)| name.to_owned()).collect()
+}
+
 /// The memory and the pool slots that an instance takes.
 fn needs(component: &Component) -> (u64, u32) {
     let Some(resources) = component.resources_required() else { return (0, 1) };
@@ -222,10 +236,8 @@ fn needs(component: &Component) -> (u64, u32) {
 
 fn link(host: &Host, component: &Component) -> Result<InstancePre<Guest>, LoadError> {
     host.linker.instantiate_pre(component).map_err(|error| {
-        let ty = component.component_type();
-        let unknown = |name: &&str| !world::is_offered(name);
-        let imports: Vec<String> =
-            ty.imports(component.engine()).map(|(name, _)| name).filter(unknown).map(str::to_owned).collect();
+        let mut imports = imports(component);
+        imports.retain(|name| !world::is_offered(name));
         if imports.is_empty() {
             LoadError::ImportMismatch(format!("{error:#}"))
         } else {

@@ -185,7 +185,7 @@ pub(crate) fn check(program: &Program, spec: &crate::spec::Common) -> Result<(),
     if let Some((import, annotation)) = first_denied(&program.inner.imports, &spec.grants) {
         return Err(StartError::NotGranted { import: import.to_owned(), annotation });
     }
-    if let Some(mount) = spec.mounts.iter().find(|mount| !mount.host_dir.is_dir()) {
+    if let Some(mount) = spec.mounts.iter().find(|mount| mount.opened.is_none() && !mount.host_dir.is_dir()) {
         return Err(StartError::NoVolume { guest_path: mount.guest_path.clone() });
     }
     Ok(())

@@ -107,6 +107,8 @@ pub trait Outbound: Send + Sync + 'static {
 pub struct Mount {
     /// Where it lies on the host.
     pub host_dir: PathBuf,
+    /// The directory itself; then its path is not followed any more.
+    pub opened: Option<Arc<std::fs::File>>,
     /// Where the guest sees it.
     pub guest_path: String,
     /// Whether the guest may only read.
@@ -135,7 +137,12 @@ pub enum Place {
         scope: String,
     },
     /// In a folder of this host.
-    Folder(PathBuf),
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Whether it may only be read.
+        read_only: bool,
+    },
     /// With a server: `redis://HOST:PORT/DB`, `s3://BUCKET?endpoint=URL&region=NAME`.
     Remote {
         /// Where it is.
@@ -151,7 +158,7 @@ impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Embedded { scope } => f.debug_struct("Embedded").field("scope", scope).finish(),
-            Self::Folder(path) => f.debug_tuple("Folder").field(path).finish(),
+            Self::Folder { path, .. } => f.debug_tuple("Folder").field(path).finish(),
             Self::Remote { url, .. } => f.debug_struct("Remote").field("url", url).finish_non_exhaustive(),
         }
     }

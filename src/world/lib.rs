@@ -9,70 +9,114 @@
 #![forbid(unsafe_code)]
 
 pub use wasmtime_wasi::p2::bindings::CommandPre;
-pub use wasmtime_wasi::p2::bindings::cli;
+pub use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random, sockets};
 pub use wasmtime_wasi_http::p2::bindings::{ProxyPre, http};
 
-/// Streams and pollables, which every other interface is built on.
+/// Streams and pollables, which every other interface of 0.2 is built on.
 pub mod io {
+    pub use wasmtime_wasi_io::bindings::wasi::io as bindings;
     pub use wasmtime_wasi_io::poll::Pollable;
     pub use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, OutputStream, StreamError, StreamResult};
 }
 
-/// The export that makes a component an HTTP server.
+/// WASI 0.3, where functions, streams and futures are the component model's own.
+pub mod next {
+    pub use wasmtime_wasi::p3::bindings::{Command, CommandPre};
+    pub use wasmtime_wasi::p3::bindings::{cli, clocks, filesystem, random, sockets};
+    pub use wasmtime_wasi_http::p3::bindings::{Service, ServicePre, http};
+}
+
+/// The export that makes a component of 0.2 an HTTP server.
 pub const HTTP_EXPORT: &str = "wasi:http/incoming-handler";
+/// The export that makes a component of 0.3 an HTTP server.
+pub const HTTP_EXPORT_NEXT: &str = "wasi:http/handler";
 /// The export that makes a component a command.
 pub const COMMAND_EXPORT: &str = "wasi:cli/run";
-/// The line of WASI versions that is offered.
+/// The line of WASI versions that most are written against.
 pub const WASI_LINE: &str = "0.2.";
+/// The line after it.
+pub const WASI_LINE_NEXT: &str = "0.3.";
 
 /// The worlds as authors read them.
 pub const WIT: &[(&str, &str)] =
     &[("http.wit", include_str!("../../wit/http.wit")), ("command.wit", include_str!("../../wit/command.wit"))];
 
-/// Every interface that a component may import, without versions. `wasi:sockets` links, and every call of it is denied.
-pub const OFFERED: &[&str] = &[
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stderr",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stderr",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/wall-clock",
-    "wasi:filesystem/preopens",
-    "wasi:filesystem/types",
-    "wasi:http/outgoing-handler",
-    "wasi:http/types",
-    "wasi:io/error",
-    "wasi:io/poll",
-    "wasi:io/streams",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
-    "wasi:sockets/instance-network",
-    "wasi:sockets/ip-name-lookup",
-    "wasi:sockets/network",
-    "wasi:sockets/tcp",
-    "wasi:sockets/tcp-create-socket",
-    "wasi:sockets/udp",
-    "wasi:sockets/udp-create-socket",
+/// An interface that a component may import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Package and interface, without version.
+    pub name: &'static str,
+    /// Versions; one that ends with a dot stands for all that begin so. The empty one is an import without version.
+    pub versions: &'static [&'static str],
+}
+
+const fn both(name: &'static str) -> Interface {
+    Interface { name, versions: &[WASI_LINE, WASI_LINE_NEXT] }
+}
+
+const fn first(name: &'static str) -> Interface {
+    Interface { name, versions: &[WASI_LINE] }
+}
+
+const fn next(name: &'static str) -> Interface {
+    Interface { name, versions: &[WASI_LINE_NEXT] }
+}
+
+/// Every interface that a component may import. Whether a container is given it is another question:
+/// `runtime::capabilities`.
+pub const OFFERED: &[Interface] = &[
+    both("wasi:cli/environment"),
+    both("wasi:cli/exit"),
+    both("wasi:cli/stderr"),
+    both("wasi:cli/stdin"),
+    both("wasi:cli/stdout"),
+    both("wasi:cli/terminal-input"),
+    both("wasi:cli/terminal-output"),
+    both("wasi:cli/terminal-stderr"),
+    both("wasi:cli/terminal-stdin"),
+    both("wasi:cli/terminal-stdout"),
+    next("wasi:cli/types"),
+    both("wasi:clocks/monotonic-clock"),
+    next("wasi:clocks/system-clock"),
+    next("wasi:clocks/types"),
+    first("wasi:clocks/wall-clock"),
+    both("wasi:filesystem/preopens"),
+    both("wasi:filesystem/types"),
+    next("wasi:http/client"),
+    first("wasi:http/outgoing-handler"),
+    both("wasi:http/types"),
+    first("wasi:io/error"),
+    first("wasi:io/poll"),
+    first("wasi:io/streams"),
+    both("wasi:random/insecure"),
+    both("wasi:random/insecure-seed"),
+    both("wasi:random/random"),
+    first("wasi:sockets/instance-network"),
+    both("wasi:sockets/ip-name-lookup"),
+    first("wasi:sockets/network"),
+    first("wasi:sockets/tcp"),
+    first("wasi:sockets/tcp-create-socket"),
+    next("wasi:sockets/types"),
+    first("wasi:sockets/udp"),
+    first("wasi:sockets/udp-create-socket"),
 ];
 
-/// Whether an import such as `wasi:http/types@0.2.4` is offered.
-pub fn is_offered(import: &str) -> bool {
-    match import.split_once('@') {
-        Some((interface, version)) => version.starts_with(WASI_LINE) && OFFERED.contains(&interface),
-        None => false,
+impl Interface {
+    /// Whether `version` is one of those that are offered.
+    fn has(&self, version: &str) -> bool {
+        self.versions.iter().any(|own| version == *own || (own.ends_with('.') && version.starts_with(own)))
     }
 }
 
-/// Whether an export such as `wasi:cli/run@0.2.3` is `interface` in a version that is offered.
-pub fn is_version_of(export: &str, interface: &str) -> bool {
-    export.split_once('@').is_some_and(|(name, version)| name == interface && version.starts_with(WASI_LINE))
+/// Whether an import such as `wasi:http/types@0.2.4` is offered.
+pub fn is_offered(import: &str) -> bool {
+    let (name, version) = import.split_once('@').unwrap_or((import, ""));
+    OFFERED.iter().any(|interface| interface.name == name && interface.has(version))
+}
+
+/// Whether an export such as `wasi:cli/run@0.2.3` is `interface` in a version of `line`.
+pub fn is_version_of(export: &str, interface: &str, line: &str) -> bool {
+    export.split_once('@').is_some_and(|(name, version)| name == interface && version.starts_with(line))
 }
 
 #[cfg(test)]
@@ -84,7 +128,7 @@ mod tests {
         for (import, offered) in [
             ("wasi:http/types@0.2.0", true),
             ("wasi:http/types@0.2.12", true),
-            ("wasi:http/types@0.3.0", false),
+            ("wasi:http/types@0.3.0", true),
             ("wasi:http/types", false),
             ("wasi:keyvalue/store@0.2.0", false),
             ("foo", false),
@@ -105,7 +149,8 @@ mod tests {
     fn every_offered_interface_stands_in_a_world_for_authors() {
         let text: String = WIT.iter().map(|(_, text)| *text).collect();
         for interface in OFFERED {
-            assert!(text.contains(&format!("{interface}@")), "{interface} is offered, but no world in wit/ imports it");
+            let name = interface.name;
+            assert!(text.contains(&format!("{name}@")), "{name} is offered, but no world in wit/ imports it");
         }
     }
 }

@@ -17,6 +17,7 @@ mod helm;
 mod identities;
 mod kinds;
 mod kubectl;
+mod languages;
 mod limits;
 mod microservices;
 mod pods;

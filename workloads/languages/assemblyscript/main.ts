@@ -1,0 +1,5 @@
+// A command: says hello, or ends with the code that it is told.
+const words = process.argv;
+if (words.length > 2 && words[1] == "exit") process.exit(i32(parseInt(words[2])));
+const name = process.env.has("NAME") ? process.env.get("NAME") : "nobody";
+console.log("Hello from AssemblyScript, " + name + "!");

@@ -1,0 +1,3 @@
+module coracle.dev/samples/hello
+
+go 1.24

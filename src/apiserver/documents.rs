@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::accept::{self, Discovery, Encoding};
+use crate::custom_metrics;
 use crate::metrics_api;
 use crate::reply::Reply;
 use crate::reviews;
@@ -67,7 +68,7 @@ impl Documents {
         if let Some(made) = made.as_ref().filter(|made| Arc::ptr_eq(&made.source, stored)) {
             return Arc::clone(&made.kinds);
         }
-        let questions = reviews::kinds().chain(metrics_api::kinds()).map(Arc::new);
+        let questions = reviews::kinds().chain(metrics_api::kinds()).chain(custom_metrics::kinds()).map(Arc::new);
         let missing = questions.filter(|kind| stored.by_kind(&kind.group, &kind.version, &kind.kind).is_none());
         let kinds = Arc::new(KindSet::new(stored.iter().cloned().chain(missing)));
         *made = Some(Made { source: Arc::clone(stored), kinds: Arc::clone(&kinds), documents: HashMap::new() });

@@ -2,6 +2,7 @@
 
 mod exec;
 mod resolve;
+mod traffic;
 mod transport;
 mod usage;
 
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub use exec::{ExecEnd, ExecInput, ExecOptions, ExecOutput, ExecSession, TerminalSize};
 pub use resolve::{Resolved, resolve};
+pub use traffic::{NoTraffic, TrafficFigures, TrafficSource};
 pub use transport::{NoTransport, PodTarget, Scheme, ServiceTarget, ServiceTransport, TargetPort, TlsOptions};
 pub use usage::{ContainerUsage, MetricsSource, NoMetrics, NodeUsage};
 

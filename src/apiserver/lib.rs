@@ -19,6 +19,7 @@ pub mod authorization;
 pub mod certificates;
 mod component_statuses;
 mod config;
+mod custom_metrics;
 mod documents;
 mod flight;
 mod forwarding;

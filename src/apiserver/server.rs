@@ -28,7 +28,9 @@ use crate::authorization::{Authorizer, refusal};
 use crate::config::{Config, HealthCheck, Limits, Version};
 use crate::documents::Documents;
 use crate::flight::{Class, Flight};
-use crate::gateway::{MetricsSource, NoMetrics, NoTransport, NodeGateway, ServiceTransport};
+use crate::gateway::{
+    MetricsSource, NoMetrics, NoTraffic, NoTransport, NodeGateway, ServiceTransport, TrafficSource,
+};
 use crate::health::Endpoint;
 use crate::journal::Journal;
 use crate::path::{self, Asked};
@@ -54,6 +56,7 @@ pub(crate) struct Inner {
     pub gateway: RwLock<Arc<dyn NodeGateway>>,
     pub transport: RwLock<Arc<dyn ServiceTransport>>,
     pub usage: RwLock<Arc<dyn MetricsSource>>,
+    pub traffic: RwLock<Arc<dyn TrafficSource>>,
     pub images: RwLock<Option<axum::Router>>,
     pub checks: RwLock<Vec<HealthCheck>>,
     pub documents: Documents,
@@ -79,6 +82,7 @@ impl ApiServer {
             gateway: RwLock::new(config.node_gateway),
             transport: RwLock::new(Arc::new(NoTransport)),
             usage: RwLock::new(Arc::new(NoMetrics)),
+            traffic: RwLock::new(Arc::new(NoTraffic)),
             images: RwLock::new(config.images),
             checks: RwLock::new(config.checks),
             documents: Documents::default(),
@@ -100,6 +104,11 @@ impl ApiServer {
     /// Whoever measures what pods and nodes use, for `metrics.k8s.io`.
     pub fn set_metrics_source(&self, source: Arc<dyn MetricsSource>) {
         *self.inner.usage.write() = source;
+    }
+
+    /// Whoever counts the requests of pods, for `custom.metrics.k8s.io`.
+    pub fn set_traffic_source(&self, source: Arc<dyn TrafficSource>) {
+        *self.inner.traffic.write() = source;
     }
 
     /// What it serves.

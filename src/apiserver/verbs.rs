@@ -16,7 +16,7 @@ use objects::Sub;
 use crate::path::Resource;
 use crate::reply::Reply;
 use crate::server::Call;
-use crate::{aggregation, component_statuses, metrics_api, reviews, subresources};
+use crate::{aggregation, component_statuses, custom_metrics, metrics_api, reviews, subresources};
 
 pub(crate) use options::{delete_options, list_options, write_options};
 pub(crate) use show::{include, shown};
@@ -68,6 +68,9 @@ pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
     }
     if resource.group == metrics_api::GROUP {
         return metrics_api::answer(call).await;
+    }
+    if resource.group == custom_metrics::GROUP {
+        return custom_metrics::answer(call).await;
     }
     if let Some(review) = reviews::find(&resource) {
         return reviews::answer(call, review).await;

@@ -23,6 +23,7 @@ use crate::paths::Paths;
 use crate::roles::Role;
 use crate::running::StartError;
 use crate::sandbox::WasmSandbox;
+use crate::traffic::LocalTraffic;
 use crate::usage::LocalUsage;
 
 /// What the roles are made of.
@@ -59,11 +60,16 @@ impl Workers {
         }
         if roles.has(Role::Node) || roles.has(Role::Ingress) {
             workers.services = Some(proxy::services::keep(&informers, &parts.network, tasks));
+            proxy::activate(&informers, &parts.network, parts.upstream.client(identity::proxy()), tasks);
             if roles.has(Role::Ingress) {
                 let threads = DataThreads::per_core().map_err(StartError::Threads)?;
                 workers.ingress = Some(start_ingress(&parts, &informers, threads.clone(), tasks).await?);
                 workers.threads = Some(threads);
             }
+        }
+        if let Some(control) = control {
+            let ingress = workers.ingress.as_ref().map(|ingress| ingress.traffic.clone());
+            control.server.set_traffic_source(Arc::new(LocalTraffic { network: parts.network.clone(), ingress }));
         }
         if roles.has(Role::Node) {
             workers.node = Some(start_node(parts, control, tasks).await?);
@@ -139,7 +145,8 @@ async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) 
     let capacity = capacity::parse(&config.node_capacity)?;
     let folder = config.artifacts.clone().unwrap_or_else(|| paths.artifacts());
     let artifacts = Artifacts::open(&folder)?;
-    let runtime = Runtime::new(runtime::Config::new(tokio::runtime::Handle::current(), metrics));
+    let runtime = runtime::Config::new(tokio::runtime::Handle::current(), metrics);
+    let runtime = Runtime::new(runtime::Config { stores: Some(paths.node().join("stores")), ..runtime });
     let sandbox = WasmSandbox::new(runtime, artifacts, network.clone(), tasks.clone());
     let name = config.node_name.clone().unwrap_or_else(|| node_name(&base::os::host().name));
     let client = upstream.client(identity::node(&name));

@@ -3,10 +3,12 @@
 //! *Owns*: `spec.replicas` of the targets of HorizontalPodAutoscalers, through `/scale`, and the autoscalers' status.
 //!
 //! *Guarantees*: a target is looked at every fifteen seconds; what a metric says is never followed faster than the policies
-//! allow, nor down before the window of recommendations is over.
+//! allow, nor down before the window of recommendations is over. With `minReplicas: 0` a target goes to nothing when nobody
+//! has asked its pods for anything for as long as the annotation `coracle.dev/idle-after` says (a minute without it), and
+//! not before; whoever asks then wakes it (the proxy's activator).
 //!
-//! *Not there*: metrics of kinds Pods, Object and External need a custom metrics API; without one they say so in the
-//! condition `ScalingActive`, as in a cluster that has no adapter.
+//! Metrics of kinds Pods and Object come from `custom.metrics.k8s.io`, External ones from `external.metrics.k8s.io`, whoever
+//! serves them.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use client::events::Recorder;
 use client::informers::{Informer, Key};
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v1::Scale;
-use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus};
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus, MetricIdentifier};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DynamicObject, PostParams};
@@ -31,14 +33,18 @@ use crate::owners::is_deleting;
 
 mod behavior;
 mod conditions;
+mod custom;
 mod figures;
+mod idle;
+mod outside;
 mod plan;
 #[cfg(test)]
 mod tests;
 
 use behavior::Memory;
 use conditions::Conditions;
-use plan::Proposal;
+use idle::Idleness;
+use plan::{Proposal, Seen};
 
 /// How often a target is looked at.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -77,7 +83,8 @@ impl Reconcile for Autoscalers {
         }
         let status = self.look(key, &scaler, now).await?;
         self.publish(key, &scaler, status).await?;
-        Ok(Next::After(PERIOD))
+        let period = self.memories.lock().get(key).map_or(PERIOD, |memory| memory.period(PERIOD));
+        Ok(Next::After(period))
     }
 }
 
@@ -121,14 +128,35 @@ impl Autoscalers {
             "the HPA controller was able to get the target's current scale",
         );
         let current = target.scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
-        status.current_replicas = Some(target.scale.status.as_ref().map_or(current, |status| status.replicas));
+        let existing = target.scale.status.as_ref().map_or(current, |status| status.replicas);
+        status.current_replicas = Some(existing);
+        if let Some(why) = self.unclear(key, scaler, &target.scale) {
+            let (reason, event, message) = why;
+            self.events.warning(scaler, event, message.clone());
+            conditions.set("ScalingActive", false, reason, message);
+            status.conditions = Some(conditions.all());
+            return Ok(status);
+        }
         let pods = self.pods_of(key, &target.scale);
-        let samples = figures::samples(&self.client, &key.namespace, &target.scale).await;
-        let proposal = plan::propose(scaler, current, &pods, &samples, now);
+        let metrics = scaler.spec.metrics.clone().unwrap_or_default();
+        let selector = target.scale.status.as_ref().and_then(|status| status.selector.clone()).unwrap_or_default();
+        let samples = match metrics.iter().any(|one| one.resource.is_some() || one.container_resource.is_some()) {
+            true => figures::samples(&self.client, &key.namespace, &target.scale).await,
+            false => Ok(Default::default()),
+        };
+        let readings = custom::readings(&self.client, &key.namespace, &selector, &metrics).await;
+        let idleness = self.idleness(key, scaler, &selector, &pods, current).await;
+        let is_idle = idleness == Idleness::Idle;
+        let seen = Seen { current, existing, pods: &pods, samples: &samples, readings: &readings, is_idle };
+        let proposal = plan::propose(scaler, &seen, now);
         let wanted = {
             let mut memories = self.memories.lock();
             let memory = memories.entry(key.clone()).or_default();
-            plan::decide(scaler, current, &proposal, memory, &mut conditions, now)
+            memory.again(match idleness {
+                Idleness::Busy(rest) => Some(rest.max(Duration::from_millis(50))),
+                _ => None,
+            });
+            plan::decide(scaler, current, &proposal, idleness, memory, &mut conditions, now)
         };
         status.desired_replicas = wanted;
         self.tell(scaler, &proposal);
@@ -142,9 +170,70 @@ impl Autoscalers {
     }
 
     fn tell(&self, scaler: &HorizontalPodAutoscaler, proposal: &Proposal) {
-        for (reason, message) in &proposal.failures {
-            self.events.warning(scaler, reason, message.clone());
+        for failure in &proposal.failures {
+            self.events.warning(scaler, failure.reason, failure.message.clone());
         }
+        if let Some(why) = &proposal.gave_up {
+            self.events.warning(scaler, "FailedComputeMetricsReplicas", why.clone());
+        }
+    }
+
+    /// Whether anybody asks for anything, where that decides about the last replica.
+    async fn idleness(
+        &self,
+        key: &Key,
+        scaler: &HorizontalPodAutoscaler,
+        selector: &str,
+        pods: &[std::sync::Arc<Pod>],
+        current: i32,
+    ) -> Idleness {
+        if scaler.spec.min_replicas != Some(0) || current == 0 {
+            return Idleness::Unknown;
+        }
+        let after = match idle::idle_after(scaler) {
+            Ok(after) => after,
+            Err(text) => {
+                let message = format!(
+                    "{} is {text:?}, which is no time; write seconds, or a duration as in \"90s\" or \"5m\"",
+                    idle::ANNOTATION
+                );
+                self.events.warning(scaler, "InvalidIdleAfter", message);
+                return Idleness::Busy(PERIOD);
+            }
+        };
+        let metric = MetricIdentifier { name: "http_idle_seconds".to_owned(), selector: None };
+        let read = custom::of_pods(&self.client, &key.namespace, selector, &metric).await;
+        idle::of(pods, &read.unwrap_or_default(), after)
+    }
+
+    /// Why it cannot be told which pods are meant: a condition's reason, an event's, and a message.
+    fn unclear(
+        &self,
+        key: &Key,
+        scaler: &HorizontalPodAutoscaler,
+        scale: &Scale,
+    ) -> Option<(&'static str, &'static str, String)> {
+        let selector = scale.status.as_ref().and_then(|status| status.selector.as_deref()).unwrap_or_default();
+        if selector.is_empty() {
+            let message = "the HPA target's scale is missing a selector".to_owned();
+            return Some(("InvalidSelector", "SelectorRequired", message));
+        }
+        let same = |other: &HorizontalPodAutoscaler| {
+            let (one, other) = (&scaler.spec.scale_target_ref, &other.spec.scale_target_ref);
+            let group = |version: &Option<String>| {
+                version.as_deref().and_then(|version| version.split_once('/')).map(|(group, _)| group.to_owned())
+            };
+            one.kind == other.kind && one.name == other.name && group(&one.api_version) == group(&other.api_version)
+        };
+        let all = self.scalers.in_namespace(&key.namespace);
+        let mut rivals: Vec<String> =
+            all.iter().filter(|other| same(other)).map(|other| Key::of(other.as_ref()).to_string()).collect();
+        rivals.sort();
+        (rivals.len() > 1).then(|| {
+            let names = rivals.join(" ");
+            let message = format!("pods by selector {selector} are controlled by multiple HPAs: [{names}]");
+            ("AmbiguousSelector", "AmbiguousSelector", message)
+        })
     }
 
     async fn scale(
@@ -157,14 +246,19 @@ impl Autoscalers {
         conditions: &mut Conditions,
     ) {
         let name = scaler.spec.scale_target_ref.name.as_str();
+        let reason = match proposal.reason.as_str() {
+            _ if current > scaler.spec.max_replicas => "Current number of replicas above Spec.MaxReplicas",
+            _ if current < scaler.spec.min_replicas.unwrap_or(1) => "Current number of replicas below Spec.MinReplicas",
+            "" => "All metrics below target",
+            reason => reason,
+        };
         let mut scale = target.scale.clone();
         scale.spec.get_or_insert_default().replicas = Some(wanted);
         match target.api.replace_scale(name, &PostParams::default(), &scale).await {
             Ok(_) => {
                 let message = format!("the HPA controller was able to update the target scale to {wanted}");
                 conditions.set("AbleToScale", true, "SucceededRescale", message);
-                let why = if proposal.reason.is_empty() { "bounds" } else { &proposal.reason };
-                self.events.normal(scaler, "SuccessfulRescale", format!("New size: {wanted}; reason: {why}"));
+                self.events.normal(scaler, "SuccessfulRescale", format!("New size: {wanted}; reason: {reason}"));
                 let mut memories = self.memories.lock();
                 memories.entry(key.clone()).or_default().scaled(current, wanted, Timestamp::now());
             }
@@ -172,7 +266,11 @@ impl Autoscalers {
                 let why = client::explain(&error);
                 let message = format!("the HPA controller was unable to update the target scale: {why}");
                 conditions.set("AbleToScale", false, "FailedUpdateScale", message);
-                self.events.warning(scaler, "FailedRescale", format!("New size: {wanted}; error: {why}"));
+                self.events.warning(
+                    scaler,
+                    "FailedRescale",
+                    format!("New size: {wanted}; reason: {reason}; error: {why}"),
+                );
             }
         }
     }

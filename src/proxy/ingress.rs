@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::answers::Refusal;
 use crate::forward::{Forwarded, strip_hop_by_hop, wanted_upgrade};
 use crate::measure::Measures;
+use crate::traffic::IngressTraffic;
 use crate::{Backend, RouteTable, answers, host};
 
 /// What a client may ask of a connection.
@@ -57,6 +58,7 @@ pub(crate) struct Ingress {
     pub(crate) network: PodNetwork,
     pub(crate) measures: Measures,
     pub(crate) limits: Limits,
+    pub(crate) traffic: IngressTraffic,
 }
 
 impl Ingress {
@@ -205,13 +207,19 @@ impl Client {
         self.forwarded.apply(request.headers_mut());
         let connection = Connection { source: self.peer.ip(), deadline: None, depth: 0 };
         let network = &self.ingress.network;
-        match network.call_service(&backend.service, &backend.port, request.map(incoming), connection).await {
+        let passing = self.ingress.traffic.begin(&backend.ingress);
+        let called = network.call_service(&backend.service, &backend.port, request.map(incoming), connection).await;
+        let response = match called {
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
                 response
             }
             Err(error) => answers::failure(&error, &backend, &network.services()),
+        };
+        if let Some(passing) = passing {
+            passing.answered(response.status());
         }
+        response
     }
 
     fn route(&self, request: &mut Request<Incoming>) -> Result<Arc<Backend>, Refusal> {

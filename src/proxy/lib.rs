@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod activation;
 pub mod answers;
 pub mod class;
 mod forward;
@@ -24,11 +25,15 @@ pub mod ingress;
 mod measure;
 pub mod routes;
 pub mod services;
+mod shares;
 mod start;
 mod status;
+mod traffic;
 
+pub use activation::activate;
 pub use routes::{Backend, NoRoute, RouteTable};
 pub use start::{Config, Ready, Running, StartError, start};
+pub use traffic::IngressTraffic;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 mod build;
 
+pub(crate) use build::key_of;
 pub use build::{Built, build, is_served};
 
 /// Where a route leads.

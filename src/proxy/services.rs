@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base::Tasks;
 use client::informers::{Change, Informer, Informers};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use network::{PodNetwork, ServiceTable};
@@ -13,14 +14,17 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::Ready;
+use crate::shares::{self, Share};
 
 /// The label by which a slice says whose endpoints it holds.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const BY_SERVICE: &str = "service";
+/// Deployments of which a canary runs, by namespace.
+const BY_CANARY: &str = "canary";
 
 /// Keeps the network's service table as the API has it, until shutdown. Ready once the first table is in force.
 pub fn keep(informers: &Informers, network: &PodNetwork, tasks: &Tasks) -> Ready {
-    let keeper = Keeper::new(informers.of::<Service>(), informers.of::<EndpointSlice>());
+    let keeper = Keeper::new(informers.of(), informers.of(), informers.of());
     let (ready, is_ready) = Ready::new();
     let (network, shutdown) = (network.clone(), tasks.shutdown());
     tasks.service("proxy services", async move {
@@ -36,6 +40,8 @@ pub fn keep(informers: &Informers, network: &PodNetwork, tasks: &Tasks) -> Ready
 struct Keeper {
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
+    /// For the shares of canaries. Nobody waits for it: without it everybody gets the same.
+    deployments: Informer<Deployment>,
     touched: Arc<Touched>,
 }
 
@@ -53,8 +59,12 @@ impl Touched {
 }
 
 impl Keeper {
-    fn new(services: Informer<Service>, slices: Informer<EndpointSlice>) -> Self {
+    fn new(services: Informer<Service>, slices: Informer<EndpointSlice>, deployments: Informer<Deployment>) -> Self {
         slices.add_index(BY_SERVICE, |slice: &EndpointSlice| owner_key(slice).into_iter().collect());
+        deployments.add_index(BY_CANARY, |deployment: &Deployment| {
+            let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
+            shares::of(deployment).map(|_| namespace).into_iter().collect()
+        });
         let touched = Arc::new(Touched::default());
         let of_services = Arc::clone(&touched);
         services.on_change(move |change: &Change<Service>| of_services.add([change.key.to_string()]));
@@ -62,7 +72,30 @@ impl Keeper {
         slices.on_change(move |change: &Change<EndpointSlice>| {
             of_slices.add(change.states().filter_map(|slice| owner_key(slice)));
         });
-        Self { services, slices, touched }
+        let (of_canaries, behind) = (Arc::clone(&touched), services.clone());
+        deployments.on_change(move |change: &Change<Deployment>| {
+            let before = change.old.as_ref().and_then(|old| shares::of(old));
+            let after = change.new.as_ref().and_then(|new| shares::of(new));
+            if before != after {
+                let selected: Vec<String> = change
+                    .states()
+                    .flat_map(|deployment| {
+                        let all = behind.in_namespace(&change.key.namespace);
+                        let own = all.into_iter().filter(|service| is_before(service, deployment));
+                        own.map(|service| key_of(&service)).collect::<Vec<_>>()
+                    })
+                    .collect();
+                of_canaries.add(selected);
+            }
+        });
+        Self { services, slices, deployments, touched }
+    }
+
+    /// The shares of the canaries behind a Service.
+    fn shares(&self, service: &Service) -> Vec<Share> {
+        let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
+        let all = self.deployments.indexed(BY_CANARY, namespace);
+        all.iter().filter(|deployment| is_before(service, deployment)).filter_map(|one| shares::of(one)).collect()
     }
 
     async fn run(&self, network: &PodNetwork, ready: tokio::sync::watch::Sender<bool>) {
@@ -83,13 +116,18 @@ impl Keeper {
             let Some((namespace, name)) = key.split_once('/') else { continue };
             match self.services.get(namespace, name) {
                 Some(service) => {
-                    let entry = entry(&service, &self.slices.indexed(BY_SERVICE, &key));
+                    let entry = entry(&service, &self.slices.indexed(BY_SERVICE, &key), &self.shares(&service));
                     known.insert(key, Arc::new(entry));
                 }
                 None => drop(known.remove(&key)),
             }
         }
     }
+}
+
+fn is_before(service: &Service, deployment: &Deployment) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| shares::is_selected(deployment, selector))
 }
 
 /// The key `namespace/name` of the Service that a slice belongs to.
@@ -107,7 +145,7 @@ pub fn table(services: &[Arc<Service>], slices: &[Arc<EndpointSlice>]) -> Servic
         }
     }
     let own = |service: &Service| by_service.get(&key_of(service)).map_or(&[][..], Vec::as_slice);
-    services.iter().map(|service| entry(service, own(service))).collect()
+    services.iter().map(|service| entry(service, own(service), &[])).collect()
 }
 
 fn key_of(service: &Service) -> String {
@@ -115,15 +153,15 @@ fn key_of(service: &Service) -> String {
     format!("{}/{}", metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
-/// What one Service leads to. `slices` are its own.
-pub fn entry(service: &Service, slices: &[Arc<EndpointSlice>]) -> network::Service {
+/// What one Service leads to. `slices` are its own, and `shares` those of the canaries behind it.
+pub(crate) fn entry(service: &Service, slices: &[Arc<EndpointSlice>], shares: &[Share]) -> network::Service {
     let empty = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&empty);
     let external = spec.type_.as_deref() == Some("ExternalName");
-    let mut ports: Vec<_> = spec.ports.iter().flatten().filter_map(|port| table_port(port, slices)).collect();
+    let mut ports: Vec<_> = spec.ports.iter().flatten().filter_map(|port| table_port(port, slices, shares)).collect();
     if ports.is_empty() && !external {
         // A headless Service needs no port for its name to lead to its pods.
-        ports.push(network::ServicePort::new("", 0, endpoints(slices, |_| Some(0))));
+        ports.push(network::ServicePort::new("", 0, endpoints(slices, shares, |_| Some(0))));
     }
     network::Service {
         key: key_of(service),
@@ -141,13 +179,13 @@ fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
     ips
 }
 
-fn table_port(port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> Option<network::ServicePort> {
+fn table_port(port: &ServicePort, slices: &[Arc<EndpointSlice>], shares: &[Share]) -> Option<network::ServicePort> {
     if !is_tcp(port.protocol.as_deref()) {
         return None;
     }
     let name = port.name.as_deref().unwrap_or_default();
     let number = u16::try_from(port.port).ok()?;
-    Some(network::ServicePort::new(name, number, endpoints(slices, |slice| slice_port(slice, name))))
+    Some(network::ServicePort::new(name, number, endpoints(slices, shares, |slice| slice_port(slice, name))))
 }
 
 /// The port that the slice's endpoints listen on for the Service port of this name.
@@ -163,11 +201,22 @@ fn is_tcp(protocol: Option<&str>) -> bool {
     matches!(protocol, None | Some("" | "TCP"))
 }
 
-fn endpoints(slices: &[Arc<EndpointSlice>], port_of: impl Fn(&EndpointSlice) -> Option<u16>) -> Vec<network::Endpoint> {
+fn endpoints(
+    slices: &[Arc<EndpointSlice>],
+    shares: &[Share],
+    port_of: impl Fn(&EndpointSlice) -> Option<u16>,
+) -> Vec<network::Endpoint> {
     let with_port = slices.iter().filter_map(|slice| Some((slice, port_of(slice)?)));
-    with_port
-        .flat_map(|(slice, port)| slice.endpoints.iter().flatten().filter_map(move |one| endpoint(one, port)))
-        .collect()
+    let all = with_port.flat_map(|(slice, port)| {
+        slice.endpoints.iter().flatten().filter_map(move |one| Some((one, endpoint(one, port)?)))
+    });
+    if shares.is_empty() {
+        return all.map(|(_, endpoint)| endpoint).collect();
+    }
+    let pod = |endpoint: &Endpoint| endpoint.target_ref.as_ref().and_then(|target| target.name.clone());
+    let mut named: Vec<_> = all.map(|(one, endpoint)| (pod(one), endpoint)).collect();
+    shares::weigh(shares, &mut named);
+    named.into_iter().map(|(_, endpoint)| endpoint).collect()
 }
 
 /// An absent condition means what the API says it means: ready, serving as ready, not terminating. All addresses of an
@@ -182,5 +231,6 @@ fn endpoint(endpoint: &Endpoint, port: u16) -> Option<network::Endpoint> {
         serving: conditions.serving.unwrap_or(ready),
         terminating: conditions.terminating.unwrap_or(false),
         hostname: endpoint.hostname.clone(),
+        weight: None,
     })
 }

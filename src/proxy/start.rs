@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use crate::ingress::{Ingress, Limits};
 use crate::measure::Measures;
 use crate::routes::build;
-use crate::{class, status};
+use crate::traffic::IngressTraffic;
+use crate::{class, routes, status};
 
 /// What is given.
 #[derive(Clone, Debug)]
@@ -77,6 +78,8 @@ pub struct Running {
     pub ingress_address: SocketAddr,
     /// Ready once the first route table is in force.
     pub ready: Ready,
+    /// What passes through each Ingress.
+    pub traffic: IngressTraffic,
 }
 
 /// Says when the first table is in force.
@@ -117,8 +120,8 @@ pub async fn start(
 ) -> Result<Running, StartError> {
     let Config { listen, grace, limits, public_ip } = config;
     let (listener, ingress_address) = bind(listen).map_err(|source| StartError::Listen { address: listen, source })?;
-    let measures = Measures::register(metrics);
-    let ingress = Arc::new(Ingress { routes: ArcSwap::default(), network, measures, limits });
+    let (measures, traffic) = (Measures::register(metrics), IngressTraffic::default());
+    let ingress = Arc::new(Ingress { routes: ArcSwap::default(), network, measures, limits, traffic: traffic.clone() });
     let shutdown = tasks.shutdown();
     tasks.service("ingress", Arc::clone(&ingress).serve(listener, threads, shutdown.clone(), grace));
 
@@ -137,7 +140,7 @@ pub async fn start(
     tasks.job("ingress class", class::ensure(client.clone()));
     let reached = SocketAddr::new(public_ip.unwrap_or_else(|| reachable(ingress_address)), ingress_address.port());
     tasks.job("ingress status", status::keep(client, reached, served));
-    Ok(Running { ingress_address, ready })
+    Ok(Running { ingress_address, ready, traffic })
 }
 
 /// The address under which somebody on this machine reaches a listener.
@@ -176,6 +179,7 @@ impl Routes {
             ingresses.mark_unchanged();
             classes.mark_unchanged();
             let built = build(&self.ingresses.list(), &self.classes.list());
+            self.ingress.traffic.set(built.served.iter().map(|ingress| routes::key_of(ingress)));
             self.ingress.routes.store(Arc::new(built.table));
             self.publish.send_replace(built.served);
             ready.send_replace(true);

@@ -88,11 +88,11 @@ impl Behaviour for Autoscaler {
     fn prepare_status(&self, object: &mut Value, old: &Value) {
         keep(object, old, "spec");
     }
-    fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    fn validate(&self, object: &Value, _old: Option<&Value>) -> Vec<FieldError> {
         let mut faults = Faults::new();
         let empty = json!({});
         let spec = get(object, "spec").unwrap_or(&empty);
-        replicas(&mut faults, spec, old);
+        replicas(&mut faults, spec);
         reference_faults(&mut faults, spec.get("scaleTargetRef").unwrap_or(&empty), "spec.scaleTargetRef");
         metrics::metric_faults(&mut faults, spec);
         if let Some(behavior) = get(spec, "behavior") {
@@ -156,14 +156,12 @@ fn default_rules(behavior: &mut Value) {
     }
 }
 
-fn replicas(faults: &mut Faults, spec: &Value, old: Option<&Value>) {
+fn replicas(faults: &mut Faults, spec: &Value) {
     let (least, most) = (int(spec, "minReplicas"), int(spec, "maxReplicas").unwrap_or_default());
-    // Scaling to nothing is an alpha feature; who has it keeps it.
-    let had_none = old.and_then(|old| old.pointer("/spec/minReplicas")).and_then(Value::as_i64) == Some(0);
-    let bound = if had_none { 0 } else { 1 };
-    if let Some(least) = least.filter(|least| *least < bound) {
-        let detail = format!("must be greater than or equal to {bound}");
-        faults.push(FieldError::invalid("spec.minReplicas", &json!(least), &detail));
+    // Scaling to nothing is on here: requests wake what sleeps.
+    if let Some(least) = least.filter(|least| *least < 0) {
+        let detail = "must be greater than or equal to 0";
+        faults.push(FieldError::invalid("spec.minReplicas", &json!(least), detail));
     }
     if most < 1 {
         faults.push(FieldError::invalid("spec.maxReplicas", &json!(most), "must be greater than 0"));

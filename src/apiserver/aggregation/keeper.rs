@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::Remote;
 use super::local::{AUTOMANAGED, wanted};
 use super::probe::{Finding, probe};
+use crate::custom_metrics;
 use crate::metrics_api;
 use crate::server::Inner;
 
@@ -152,7 +153,7 @@ impl Keeper {
     /// Makes, renews and removes the APIServices of what is served here.
     async fn settle_kinds(&mut self) {
         let kinds = self.inner.documents.kinds(&self.inner.objects.kinds());
-        let wanted = wanted(&kinds, metrics_api::GROUP);
+        let wanted = wanted(&kinds, &[metrics_api::GROUP, custom_metrics::GROUP]);
         let Ok(list) = self.inner.objects.list(&self.kind, None, &ListOptions::default()).await else { return };
         let present: HashMap<String, Value> =
             list.items.iter().map(|item| item.value()).map(|item| (meta::name(&item).to_owned(), item)).collect();

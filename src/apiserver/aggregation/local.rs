@@ -50,10 +50,10 @@ fn priorities(group: &str, version: &str) -> (i64, i64) {
     (*priority, version_priority)
 }
 
-/// The APIServices that ought to be there, by name. `metrics` is left to whoever wants to serve it instead.
-pub(super) fn wanted(kinds: &KindSet, left_out: &str) -> BTreeMap<String, Value> {
+/// The APIServices that ought to be there, by name. The groups that are `left_out` are left to whoever wants to serve it instead.
+pub(super) fn wanted(kinds: &KindSet, left_out: &[&str]) -> BTreeMap<String, Value> {
     let mut wanted = BTreeMap::new();
-    for kind in kinds.iter().filter(|kind| kind.group != OWN_GROUP && kind.group != left_out) {
+    for kind in kinds.iter().filter(|kind| kind.group != OWN_GROUP && !left_out.contains(&kind.group.as_str())) {
         let name = format!("{}.{}", kind.version, kind.group);
         wanted.entry(name).or_insert_with_key(|name| {
             let (group, version) = priorities(&kind.group, &kind.version);
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_group_and_version_has_one() {
-        let wanted = wanted(&KindSet::new(api::kinds::builtin()), "metrics.k8s.io");
+        let wanted = wanted(&KindSet::new(api::kinds::builtin()), &["metrics.k8s.io"]);
         assert_eq!(
             wanted["v1."]["spec"],
             json!({ "group": "", "version": "v1", "groupPriorityMinimum": 18000, "versionPriority": 1 })

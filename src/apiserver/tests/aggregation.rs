@@ -1,5 +1,7 @@
 //! APIs that others serve, and the figures that this server serves itself.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::harness::{Cluster, cluster, pod};
-use crate::gateway::{ContainerUsage, MetricsSource, NodeUsage, PodTarget, ServiceTarget, ServiceTransport};
+use crate::gateway::{
+    ContainerUsage, MetricsSource, NodeUsage, PodTarget, ServiceTarget, ServiceTransport, TrafficFigures, TrafficSource,
+};
 
 /// An API server behind the Service `default/things`.
 #[derive(Default)]
@@ -186,4 +190,65 @@ async fn what_pods_and_nodes_use_is_served() {
     assert_eq!(missing.refusal(), "404 NotFound podmetrics.metrics.k8s.io \"default/idle\" not found");
     let listed = cluster.get(api).await.json();
     assert_eq!(listed["resources"].as_array().map(Vec::len), Some(2));
+}
+
+struct Counted;
+
+impl TrafficSource for Counted {
+    fn window(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn pods(&self) -> HashMap<IpAddr, TrafficFigures> {
+        let figures = |rate| TrafficFigures { requests_per_second: rate, in_flight: 3, ..TrafficFigures::default() };
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        HashMap::from([(address("10.128.0.1"), figures(2.5)), (address("10.128.0.2"), figures(1.0))])
+    }
+
+    fn ingresses(&self) -> HashMap<String, TrafficFigures> {
+        HashMap::new()
+    }
+}
+
+#[tokio::test]
+async fn requests_of_pods_are_custom_metrics() {
+    let cluster = cluster().await;
+    cluster.server.set_traffic_source(Arc::new(Counted));
+    for (name, address) in [("a", "10.128.0.1"), ("b", "10.128.0.2"), ("c", "10.128.0.3")] {
+        let mut made = pod(name);
+        made["metadata"]["labels"] = json!({ "app": "web" });
+        cluster.post("/api/v1/namespaces/default/pods", &made).await;
+        let status = json!({ "status": { "podIP": address, "podIPs": [{ "ip": address }] } }).to_string();
+        let headers = [("content-type", "application/merge-patch+json")];
+        let path = format!("/api/v1/namespaces/default/pods/{name}/status");
+        assert_eq!(cluster.ask("PATCH", &path, &headers, status).await.code, 200);
+    }
+    let service =
+        json!({ "metadata": { "name": "web" }, "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80 }] } });
+    cluster.post("/api/v1/namespaces/default/services", &service).await;
+    let api = "/apis/custom.metrics.k8s.io";
+    let path = format!("{api}/v1beta2/namespaces/default/pods/*/http_requests_per_second?labelSelector=app%3Dweb");
+    let list = cluster.get(&path).await.json();
+    assert_eq!(list["kind"], "MetricValueList");
+    let items = list["items"].as_array().unwrap();
+    assert_eq!(items.len(), 2, "who does not listen has no figures");
+    let described = json!({ "kind": "Pod", "namespace": "default", "name": "a", "apiVersion": "/v1" });
+    assert_eq!(items[0]["describedObject"], described);
+    assert_eq!((&items[0]["value"], &items[0]["windowSeconds"]), (&json!("2500m"), &json!(10)));
+    assert_eq!(items[0]["metric"], json!({ "name": "http_requests_per_second", "selector": null }));
+    let old =
+        cluster.get(&format!("{api}/v1beta1/namespaces/default/services/web/http_requests_in_flight")).await.json();
+    assert_eq!(
+        (&old["items"][0]["metricName"], &old["items"][0]["value"]),
+        (&json!("http_requests_in_flight"), &json!("6"))
+    );
+    let missing = cluster.get(&format!("{api}/v1beta2/namespaces/default/pods/*/colour")).await;
+    assert_eq!(missing.refusal(), "404 NotFound the server could not find the metric colour for pods");
+    let listed = cluster.get(&format!("{api}/v1beta1")).await.json();
+    let names: Vec<&str> =
+        listed["resources"].as_array().unwrap().iter().filter_map(|row| row["name"].as_str()).collect();
+    assert!(
+        names.contains(&"pods/http_requests_per_second")
+            && names.contains(&"ingresses.networking.k8s.io/http_requests_total")
+    );
 }

@@ -17,6 +17,8 @@ pub(super) struct Memory {
     /// How many replicas were added or taken away, and when.
     changes: Vec<(Timestamp, i32)>,
     looked: Option<(Timestamp, Option<i64>)>,
+    /// When to look again, where that is earlier than usual.
+    period: Option<Duration>,
 }
 
 fn rules(scaler: &HorizontalPodAutoscaler, up: bool) -> Option<&HPAScalingRules> {
@@ -52,15 +54,26 @@ impl Memory {
     /// How long it is until the next look; nothing when that is now.
     pub fn rest(&mut self, scaler: &HorizontalPodAutoscaler, now: Timestamp, period: Duration) -> Option<Duration> {
         let generation = scaler.metadata.generation;
+        let period = self.period(period);
         if let Some((last, seen)) = self.looked {
             let since = Duration::try_from(now.duration_since(last)).unwrap_or(period);
             // A little early is in time: the queue wakes to the millisecond.
-            if seen == generation && since + Duration::from_millis(500) < period {
+            if seen == generation && since + period.min(Duration::from_secs(5)) / 10 < period {
                 return Some(period - since);
             }
         }
         self.looked = Some((now, generation));
         None
+    }
+
+    /// How long it is to the next look.
+    pub fn period(&self, usual: Duration) -> Duration {
+        self.period.map_or(usual, |earlier| earlier.min(usual))
+    }
+
+    /// Wants the next look after so long.
+    pub fn again(&mut self, period: Option<Duration>) {
+        self.period = period;
     }
 
     /// Remembers a recommendation and answers what the windows make of it.

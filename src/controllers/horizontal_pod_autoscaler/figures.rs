@@ -39,7 +39,7 @@ pub(super) async fn samples(client: &Client, namespace: &str, scale: &Scale) -> 
 }
 
 /// A selector as it stands in a query.
-fn form_of(text: &str) -> String {
+pub(super) fn form_of(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -13,7 +13,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::behavior::{self, Memory};
 use super::conditions::Conditions;
+use super::custom::Readings;
 use super::figures::{Sample, Samples};
+use super::idle::Idleness;
+use super::outside::{self, Wish};
 use crate::owners::{is_deleting, name};
 use crate::pods;
 
@@ -32,8 +35,30 @@ pub(super) struct Proposal {
     /// Why it is another number than now, for the event.
     pub reason: String,
     pub seen: Vec<MetricStatus>,
-    /// Reasons and messages of the metrics that could not be read.
-    pub failures: Vec<(&'static str, String)>,
+    /// The metrics that could not be read.
+    pub failures: Vec<Failure>,
+    /// Why there is no number, for the event.
+    pub gave_up: Option<String>,
+}
+
+/// What is seen of a target.
+pub(super) struct Seen<'a> {
+    /// `spec.replicas` of its scale.
+    pub current: i32,
+    /// `status.replicas` of its scale.
+    pub existing: i32,
+    pub pods: &'a [Arc<Pod>],
+    pub samples: &'a Samples,
+    pub readings: &'a Readings,
+    /// Whether nobody has asked for anything for long enough.
+    pub is_idle: bool,
+}
+
+impl Seen<'_> {
+    /// How many pods are ready.
+    pub fn ready(&self) -> usize {
+        self.pods.iter().filter(|pod| pods::phase(pod) == "Running" && pods::is_ready(pod)).count()
+    }
 }
 
 /// One metric of one autoscaler, about pods.
@@ -44,41 +69,36 @@ struct Question<'a> {
     tolerance: (f64, f64),
 }
 
-/// What one metric asks for.
-struct Answer {
-    replicas: i32,
-    seen: MetricValueStatus,
-    metric: String,
-}
-
 /// Asks every metric; the one that wants the most counts.
-pub(super) fn propose(
-    scaler: &HorizontalPodAutoscaler,
-    current: i32,
-    pods: &[Arc<Pod>],
-    samples: &Samples,
-    now: Timestamp,
-) -> Proposal {
+pub(super) fn propose(scaler: &HorizontalPodAutoscaler, seen: &Seen<'_>, now: Timestamp) -> Proposal {
     let mut proposal = Proposal::default();
-    if current == 0 {
+    let current = seen.current;
+    if current == 0 && scaler.spec.min_replicas != Some(0) {
         return proposal;
     }
     let tolerance = behavior::tolerances(scaler);
-    for metric in scaler.spec.metrics.iter().flatten() {
-        match ask(metric, tolerance, current, pods, samples, now) {
-            Ok(answer) => {
-                if proposal.replicas.is_none_or(|most| answer.replicas > most) {
-                    proposal.replicas = Some(answer.replicas);
-                    proposal.metric.clone_from(&answer.metric);
+    let mut count = 0;
+    for (at, metric) in scaler.spec.metrics.iter().flatten().enumerate() {
+        count += 1;
+        match ask(metric, at, tolerance, seen, now) {
+            Ok(wish) => {
+                if proposal.replicas.is_none_or(|most| wish.replicas > most) {
+                    proposal.replicas = Some(wish.replicas);
+                    proposal.metric = wish.metric;
                 }
-                proposal.seen.push(status_of(metric, answer.seen));
+                proposal.seen.push(wish.status);
             }
             Err(failure) => proposal.failures.push(failure),
         }
     }
     // What cannot be read might ask for more: nothing is taken away on the word of the others.
-    if !proposal.failures.is_empty() && proposal.replicas.is_some_and(|replicas| replicas < current) {
+    if !proposal.failures.is_empty() && proposal.replicas.is_none_or(|replicas| replicas < current) {
         proposal.replicas = None;
+        if let Some(first) = proposal.failures.first() {
+            let invalid = proposal.failures.len();
+            let why = format!("invalid metrics ({invalid} invalid out of {count}), first error is: {}", first.whole);
+            proposal.gave_up = Some(why);
+        }
     }
     if let Some(replicas) = proposal.replicas.filter(|replicas| *replicas != current) {
         proposal.reason = match replicas > current {
@@ -89,36 +109,66 @@ pub(super) fn propose(
     proposal
 }
 
+/// A metric that could not be read.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub reason: &'static str,
+    pub message: String,
+    /// The message with what it is about.
+    pub whole: String,
+}
+
 fn ask(
     metric: &MetricSpec,
+    at: usize,
     tolerance: (f64, f64),
-    current: i32,
-    pods: &[Arc<Pod>],
-    samples: &Samples,
+    seen: &Seen<'_>,
     now: Timestamp,
-) -> Result<Answer, (&'static str, String)> {
-    let (question, reason) = match (&metric.resource, &metric.container_resource) {
+) -> Result<Wish, Failure> {
+    let (question, reason, about) = match (&metric.resource, &metric.container_resource) {
         (Some(source), _) => {
             let (resource, target) = (source.name.as_str(), &source.target);
-            (Question { resource, container: None, target, tolerance }, "FailedGetResourceMetric")
+            let about = format!("{resource} resource metric value");
+            (Question { resource, container: None, target, tolerance }, "FailedGetResourceMetric", about)
         }
         (_, Some(source)) => {
             let container = Some(source.container.as_str());
             let (resource, target) = (source.name.as_str(), &source.target);
-            (Question { resource, container, target, tolerance }, "FailedGetContainerResourceMetric")
+            let about = format!("{resource} container metric value");
+            (Question { resource, container, target, tolerance }, "FailedGetContainerResourceMetric", about)
         }
         _ => {
-            let (reason, which) = match metric.type_.as_str() {
-                "Object" => ("FailedGetObjectMetric", "custom"),
-                "External" => ("FailedGetExternalMetric", "external"),
-                _ => ("FailedGetPodsMetric", "custom"),
+            let (reason, about) = match (metric.type_.as_str(), &metric.external) {
+                ("Object", _) => ("FailedGetObjectMetric", "object metric value".to_owned()),
+                ("External", Some(source)) => {
+                    ("FailedGetExternalMetric", format!("{} external metric value", source.metric.name))
+                }
+                _ => ("FailedGetPodsMetric", "pods metric value".to_owned()),
             };
-            return Err((reason, format!("unable to fetch metrics from {which} metrics API: it is not served here")));
+            let none = || Err("it was not read".to_owned());
+            let reading = seen.readings.get(at).cloned().flatten().unwrap_or_else(none);
+            let wish = outside::ask(metric, &reading, seen, tolerance);
+            return wish.map_err(|message| {
+                let whole = format!("failed to get {about}: {message}");
+                Failure { reason, message, whole }
+            });
         }
     };
-    question.answer(current, pods, samples, now).map_err(|why| {
-        let what = question.container.map_or(String::new(), |container| format!("container {container}: "));
-        (reason, format!("{what}failed to get {} usage: {why}", question.resource))
+    if seen.current == 0 {
+        // Nothing runs that could use anything.
+        let status = status_of(metric, MetricValueStatus::default());
+        return Ok(Wish { replicas: 0, status, metric: format!("{} resource", question.resource) });
+    }
+    let wish = question.answer(seen.current, seen.pods, seen.samples, now).map(|(replicas, value, metric_of)| Wish {
+        replicas,
+        status: status_of(metric, value),
+        metric: metric_of,
+    });
+    wish.map_err(|why| {
+        let what = if question.target.average_utilization.is_some() { "utilization" } else { "usage" };
+        let message = format!("failed to get {} {what}: {why}", question.resource);
+        let whole = format!("failed to get {about}: {message}");
+        Failure { reason, message, whole }
     })
 }
 
@@ -156,8 +206,16 @@ impl Question<'_> {
         Ok(sum)
     }
 
-    fn answer(&self, current: i32, pods: &[Arc<Pod>], samples: &Samples, now: Timestamp) -> Result<Answer, String> {
-        let samples = samples.as_ref().map_err(Clone::clone)?;
+    /// The number of replicas, what is seen, and the metric's name.
+    fn answer(
+        &self,
+        current: i32,
+        pods: &[Arc<Pod>],
+        samples: &Samples,
+        now: Timestamp,
+    ) -> Result<(i32, MetricValueStatus, String), String> {
+        let unread = |why: &String| format!("unable to get metrics for resource {}: {why}", self.resource);
+        let samples = samples.as_ref().map_err(unread)?;
         let groups = Groups::of(self, pods, samples, now);
         if groups.used.is_empty() {
             return Err("did not receive metrics for targeted pods (pods might be unready)".to_owned());
@@ -179,17 +237,15 @@ impl Question<'_> {
                 let fill = |pod: &str, part: f64| {
                     requests.get(pod).map_or(0, |request| (*request as f64 * part / 100.0) as i64)
                 };
-                let replicas = self.replicas(current, &groups, |used| share(used) / wish, |pod| fill(pod, wish));
+                let ratio = |used: &BTreeMap<&str, i64>| share(used) / wish;
+                let replicas = groups.replicas(current, self.tolerance, ratio, |pod| fill(pod, wish));
                 let utilization = share(&groups.used) as i32;
-                Ok(Answer {
-                    replicas,
-                    seen: MetricValueStatus {
-                        average_utilization: Some(utilization),
-                        average_value: Some(milli(average)),
-                        value: None,
-                    },
-                    metric: format!("{} resource utilization (percentage of request)", self.resource),
-                })
+                let seen = MetricValueStatus {
+                    average_utilization: Some(utilization),
+                    average_value: Some(milli(average)),
+                    value: None,
+                };
+                Ok((replicas, seen, format!("{} resource utilization (percentage of request)", self.resource)))
             }
             None => {
                 let text = self.target.average_value.as_ref().map(|value| value.0.as_str()).unwrap_or_default();
@@ -197,52 +253,75 @@ impl Question<'_> {
                 let ratio = |used: &BTreeMap<&str, i64>| {
                     used.values().sum::<i64>() as f64 / used.len().max(1) as f64 / target as f64
                 };
-                let replicas = self.replicas(current, &groups, ratio, |_| target);
+                let replicas = groups.replicas(current, self.tolerance, ratio, |_| target);
                 let seen = MetricValueStatus { average_value: Some(milli(average)), ..MetricValueStatus::default() };
-                Ok(Answer { replicas, seen, metric: format!("{} resource", self.resource) })
+                Ok((replicas, seen, format!("{} resource", self.resource)))
             }
         }
     }
+}
 
-    /// Kubernetes' rule: pods of which nothing is known are taken for what speaks against a change.
-    fn replicas<'p>(
-        &self,
-        current: i32,
-        groups: &Groups<'p>,
-        ratio: impl Fn(&BTreeMap<&'p str, i64>) -> f64,
-        target: impl Fn(&str) -> i64,
-    ) -> i32 {
-        let first = ratio(&groups.used);
-        let near = |ratio: f64| (1.0 - self.tolerance.1..=1.0 + self.tolerance.0).contains(&ratio);
-        let rounded = |value: f64| (value - 1e-9).ceil() as i32;
-        if groups.missing.is_empty() && (groups.unready.is_empty() || first <= 1.0) {
-            return if near(first) { current } else { rounded(first * groups.used.len() as f64) };
-        }
-        let mut used = groups.used.clone();
-        for pod in &groups.missing {
-            used.insert(pod, if first < 1.0 { target(pod) } else { 0 });
-        }
-        if first > 1.0 {
-            used.extend(groups.unready.iter().map(|pod| (*pod, 0)));
-        }
-        let second = ratio(&used);
-        if near(second) || (first < 1.0) != (second < 1.0) {
-            return current;
-        }
-        let wanted = rounded(second * used.len() as f64);
-        if (second < 1.0 && wanted > current) || (second > 1.0 && wanted < current) { current } else { wanted }
-    }
+/// Whether a ratio is near enough to one for nothing to happen.
+pub(super) fn near(ratio: f64, tolerance: (f64, f64)) -> bool {
+    (1.0 - tolerance.1..=1.0 + tolerance.0).contains(&ratio)
+}
+
+/// So many replicas; what is a hair above a whole number is that number.
+pub(super) fn rounded(value: f64) -> i32 {
+    (value - 1e-9).ceil() as i32
 }
 
 /// The pods by what is known of them.
-struct Groups<'p> {
-    used: BTreeMap<&'p str, i64>,
+pub(super) struct Groups<'p> {
+    pub used: BTreeMap<&'p str, i64>,
     unready: Vec<&'p str>,
     missing: Vec<&'p str>,
     ignored: Vec<&'p str>,
 }
 
 impl<'p> Groups<'p> {
+    /// Kubernetes' rule: pods of which nothing is known are taken for what speaks against a change.
+    pub fn replicas(
+        &self,
+        current: i32,
+        tolerance: (f64, f64),
+        ratio: impl Fn(&BTreeMap<&'p str, i64>) -> f64,
+        target: impl Fn(&str) -> i64,
+    ) -> i32 {
+        let first = ratio(&self.used);
+        if self.missing.is_empty() && (self.unready.is_empty() || first <= 1.0) {
+            return if near(first, tolerance) { current } else { rounded(first * self.used.len() as f64) };
+        }
+        let mut used = self.used.clone();
+        for pod in &self.missing {
+            used.insert(pod, if first < 1.0 { target(pod) } else { 0 });
+        }
+        if first > 1.0 {
+            used.extend(self.unready.iter().map(|pod| (*pod, 0)));
+        }
+        let second = ratio(&used);
+        if near(second, tolerance) || (first < 1.0) != (second < 1.0) {
+            return current;
+        }
+        let wanted = rounded(second * used.len() as f64);
+        if (second < 1.0 && wanted > current) || (second > 1.0 && wanted < current) { current } else { wanted }
+    }
+
+    /// By values of another kind than use.
+    pub fn of_values(all: &'p [Arc<Pod>], values: &BTreeMap<String, i64>) -> Self {
+        let mut groups = Self { used: BTreeMap::new(), unready: Vec::new(), missing: Vec::new(), ignored: Vec::new() };
+        for pod in all {
+            let own = name(&pod.metadata);
+            match values.get(own) {
+                _ if is_deleting(&pod.metadata) || pods::is_finished(pod) => groups.ignored.push(own),
+                _ if pods::phase(pod) != "Running" => groups.unready.push(own),
+                None => groups.missing.push(own),
+                Some(value) => drop(groups.used.insert(own, *value)),
+            }
+        }
+        groups
+    }
+
     fn of(question: &Question<'_>, all: &'p [Arc<Pod>], samples: &BTreeMap<String, Sample>, now: Timestamp) -> Self {
         let mut groups = Self { used: BTreeMap::new(), unready: Vec::new(), missing: Vec::new(), ignored: Vec::new() };
         for pod in all {
@@ -279,7 +358,8 @@ fn is_starting(pod: &Pod, sample: &Sample, now: Timestamp) -> bool {
     ready.status == "False" && since.duration_since(started) < FIRST_READINESS
 }
 
-fn milli(value: i64) -> Quantity {
+/// Thousandths as they are written in objects.
+pub(super) fn milli(value: i64) -> Quantity {
     Quantity(api::Quantity::from_millis(value).to_string())
 }
 
@@ -299,6 +379,7 @@ pub(super) fn decide(
     scaler: &HorizontalPodAutoscaler,
     current: i32,
     proposal: &Proposal,
+    idleness: Idleness,
     memory: &mut Memory,
     conditions: &mut Conditions,
     now: Timestamp,
@@ -316,14 +397,27 @@ pub(super) fn decide(
         return least;
     }
     let Some(asked) = proposal.replicas else {
-        let (reason, why) =
-            proposal.failures.first().cloned().unwrap_or(("InvalidMetricSourceType", "no metrics".to_owned()));
-        let message = format!("the HPA was unable to compute the replica count: {why}");
-        conditions.set("ScalingActive", false, reason, message);
+        let none =
+            Failure { reason: "InvalidMetricSourceType", message: "no metrics".to_owned(), whole: String::new() };
+        let first = proposal.failures.first().unwrap_or(&none);
+        let message = format!("the HPA was unable to compute the replica count: {}", first.message);
+        conditions.set("ScalingActive", false, first.reason, message);
         return current;
     };
     let message = format!("the HPA was able to successfully calculate a replica count from {}", proposal.metric);
     conditions.set("ScalingActive", true, "ValidMetricFound", message);
+    let asked = match idleness {
+        // To nothing at once: what waits for nobody needs no window.
+        Idleness::Idle if asked == 0 && least == 0 => {
+            memory.stabilized(scaler, 0, 0, now);
+            conditions.set("AbleToScale", true, "ReadyForNewScale", "recommended size matches current size");
+            let within = "the desired count is within the acceptable range";
+            conditions.set("ScalingLimited", false, "DesiredWithinRange", within);
+            return 0;
+        }
+        Idleness::Busy(_) if least == 0 => asked.max(1),
+        _ => asked,
+    };
     let stable = memory.stabilized(scaler, current, asked, now);
     if stable > asked {
         let message = "recent recommendations were higher than current one, applying the highest recent recommendation";

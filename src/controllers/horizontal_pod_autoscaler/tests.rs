@@ -10,8 +10,10 @@ use serde_json::json;
 
 use super::behavior::Memory;
 use super::conditions::Conditions;
+use super::custom::{Reading, Readings};
 use super::figures::{Sample, Samples};
-use super::plan::{decide, propose};
+use super::idle::Idleness;
+use super::plan::{Proposal, Seen, decide, propose};
 
 fn now() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1000)
@@ -45,7 +47,60 @@ fn world(uses: &str) -> (Vec<Arc<Pod>>, Samples) {
 
 fn asked(spec: serde_json::Value, uses: &str) -> Option<i32> {
     let (pods, samples) = world(uses);
-    propose(&scaler(spec), pods.len() as i32, &pods, &samples, now()).replicas
+    let current = pods.len() as i32;
+    let seen =
+        Seen { current, existing: current, pods: &pods, samples: &samples, readings: &Vec::new(), is_idle: false };
+    propose(&scaler(spec), &seen, now()).replicas
+}
+
+/// What one metric that is no resource asks for, of three pods that are ready and so many that are wanted.
+fn asked_outside(metric: serde_json::Value, reading: Reading, current: i32) -> Proposal {
+    let (pods, samples) = world("1 1 1");
+    let readings: Readings = vec![Some(Ok(reading))];
+    let pods = &pods[..3.min(current as usize)];
+    let seen = Seen { current, existing: current, pods, samples: &samples, readings: &readings, is_idle: false };
+    propose(&scaler(json!({ "metrics": [metric], "minReplicas": 0 })), &seen, now())
+}
+
+#[test]
+fn requests_objects_and_queues_ask_for_replicas() {
+    let pods = json!({"type": "Pods", "pods": {"metric": {"name": "http_requests_per_second"},
+        "target": {"type": "AverageValue", "averageValue": "10"}}});
+    let each = |values: [i64; 3]| Reading::Pods((0..3).map(|at| (format!("p{at}"), values[at] * 1000)).collect());
+    let found = asked_outside(pods.clone(), each([20, 20, 20]), 3);
+    assert_eq!((found.replicas, found.reason.as_str()), (Some(6), "pods metric http_requests_per_second above target"));
+    assert_eq!(
+        found.seen[0].pods.as_ref().and_then(|pods| pods.current.average_value.clone()).map(|value| value.0),
+        Some("20".into())
+    );
+    assert_eq!(asked_outside(pods.clone(), each([11, 10, 10]), 3).replicas, Some(3), "within a tenth");
+    assert_eq!(asked_outside(pods.clone(), each([0, 0, 0]), 3).replicas, Some(0));
+    assert_eq!(asked_outside(pods, each([9, 9, 9]), 0).replicas, Some(0), "who sleeps is woken by requests");
+    let queue = |target| json!({"type": "External", "external": {"metric": {"name": "queue"}, "target": target}});
+    let value = queue(json!({"type": "Value", "value": "30"}));
+    assert_eq!(asked_outside(value.clone(), Reading::One(60_000), 3).replicas, Some(6));
+    assert_eq!(asked_outside(value.clone(), Reading::One(61_000), 0).replicas, Some(3), "a queue wakes by itself");
+    assert_eq!(asked_outside(value, Reading::One(0), 3).replicas, Some(0));
+    let average = queue(json!({"type": "AverageValue", "averageValue": "30"}));
+    assert_eq!(asked_outside(average, Reading::One(100_000), 3).replicas, Some(4));
+    let object = json!({"type": "Object", "object": {"metric": {"name": "hits"}, "target": {"type": "Value", "value": "2k"},
+        "describedObject": {"kind": "Ingress", "name": "front", "apiVersion": "networking.k8s.io/v1"}}});
+    let found = asked_outside(object, Reading::One(6_000_000), 2);
+    assert_eq!((found.replicas, found.metric.as_str()), (Some(6), "Ingress metric hits"));
+}
+
+#[test]
+fn the_last_replica_goes_when_nobody_has_asked_for_long_enough() {
+    let scaler = scaler(json!({ "minReplicas": 0 }));
+    let decided = |current, asked, idleness| {
+        let proposal = Proposal { replicas: Some(asked), ..Proposal::default() };
+        let mut conditions = Conditions::of(&HorizontalPodAutoscalerStatus::default(), now());
+        decide(&scaler, current, &proposal, idleness, &mut Memory::default(), &mut conditions, now())
+    };
+    assert_eq!(decided(3, 0, Idleness::Idle), 0, "at once, whatever the window");
+    assert_eq!(decided(1, 0, Idleness::Busy(std::time::Duration::from_secs(1))), 1);
+    assert_eq!(decided(1, 2, Idleness::Idle), 2, "something else asks for more");
+    assert_eq!(decided(0, 0, Idleness::Unknown), 0);
 }
 
 #[test]
@@ -81,9 +136,9 @@ fn story(spec: serde_json::Value, mut current: i32, asks: &[i32]) -> Vec<i32> {
     let mut time = now();
     asks.iter()
         .map(|ask| {
-            let proposal = super::plan::Proposal { replicas: Some(*ask), ..Default::default() };
+            let proposal = Proposal { replicas: Some(*ask), ..Default::default() };
             let mut conditions = Conditions::of(&HorizontalPodAutoscalerStatus::default(), time);
-            let wanted = decide(&scaler, current, &proposal, &mut memory, &mut conditions, time);
+            let wanted = decide(&scaler, current, &proposal, Idleness::Unknown, &mut memory, &mut conditions, time);
             if wanted != current {
                 memory.scaled(current, wanted, time);
             }

@@ -95,6 +95,12 @@ fn add_default(table: &mut RouteTable, spec: &IngressSpec, default: Option<Arc<B
     table.default.get_or_insert(default);
 }
 
+/// `namespace/name`
+pub(crate) fn key_of(ingress: &Ingress) -> String {
+    let (namespace, name) = (ingress.metadata.namespace.as_deref(), ingress.metadata.name.as_deref());
+    format!("{}/{}", namespace.unwrap_or_default(), name.unwrap_or_default())
+}
+
 struct BackendMaker {
     namespace: String,
     ingress: String,
@@ -102,9 +108,7 @@ struct BackendMaker {
 
 impl BackendMaker {
     fn of(ingress: &Ingress) -> Self {
-        let namespace = ingress.metadata.namespace.clone().unwrap_or_default();
-        let ingress = format!("{namespace}/{}", ingress.metadata.name.as_deref().unwrap_or_default());
-        Self { namespace, ingress }
+        Self { namespace: ingress.metadata.namespace.clone().unwrap_or_default(), ingress: key_of(ingress) }
     }
 
     /// None for a backend that is no Service: the API allows other resources, which nothing here can serve.

@@ -13,7 +13,8 @@ pub(super) fn metric_faults(faults: &mut Faults, spec: &Value) {
     for (at, metric) in metrics.iter().enumerate() {
         one(faults, metric, &format!("spec.metrics[{at}]"));
     }
-    let outside = metrics.iter().any(|metric| ["Object", "External"].contains(&text(metric, "type")));
+    // Beyond Kubernetes, which has no requests of pods to go by: those say as well when nobody asks for anything.
+    let outside = metrics.iter().any(|metric| ["Object", "External", "Pods"].contains(&text(metric, "type")));
     if int(spec, "minReplicas") == Some(0) && !outside {
         let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
         faults.push(FieldError::forbidden("spec.metrics", detail));

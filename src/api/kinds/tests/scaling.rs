@@ -49,9 +49,13 @@ fn bad_autoscalers_are_told_what_is_wrong() {
                 "/spec/minReplicas",
                 json!(0),
                 &[
-                    "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1",
                     "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas",
                 ],
+            ),
+            (
+                "/spec/minReplicas",
+                json!(-1),
+                &["spec.minReplicas: Invalid value: -1: must be greater than or equal to 0"],
             ),
             (
                 "/spec/maxReplicas",

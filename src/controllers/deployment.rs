@@ -27,6 +27,7 @@ use crate::owners::controlled_by;
 use crate::{Rig, claims, pods};
 
 mod act;
+mod canary;
 mod conditions;
 mod model;
 mod plan;
@@ -35,7 +36,7 @@ mod revisions;
 mod rolling;
 mod scaling;
 mod status;
-mod template;
+pub(crate) mod template;
 #[cfg(test)]
 mod tests;
 

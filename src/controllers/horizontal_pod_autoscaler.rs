@@ -33,7 +33,7 @@ use crate::owners::is_deleting;
 
 mod behavior;
 mod conditions;
-mod custom;
+pub(crate) mod custom;
 mod figures;
 mod idle;
 mod outside;

@@ -37,6 +37,8 @@ const fn entry(name: &'static str, alias: &'static str, identity: &'static str, 
 /// Every controller, in the order in which they start.
 pub const ALL: &[Entry] = &[
     entry("deployment-controller", "deployment", "deployment-controller", crate::deployment::start),
+    // Beyond Kubernetes.
+    entry("canary-controller", "canary", "canary-controller", crate::canary::start),
     entry("replicaset-controller", "replicaset", "replicaset-controller", crate::replica_set::start),
     entry(
         "replicationcontroller-controller",
@@ -109,6 +111,20 @@ pub const ALL: &[Entry] = &[
         "persistent-volume-binder",
         crate::persistent_volume::start,
     ),
+    entry(
+        "persistentvolume-expander-controller",
+        "persistentvolume-expander",
+        "expand-controller",
+        crate::volume_expander::start,
+    ),
+    entry(
+        "ephemeral-volume-controller",
+        "ephemeral-volume",
+        "ephemeral-volume-controller",
+        crate::ephemeral_volume::start,
+    ),
+    // Kubernetes has none of its own: clusters bring one.
+    entry("local-path-provisioner-controller", "local-path", "local-path-provisioner", crate::local_path::start),
     entry(
         "endpointslice-mirroring-controller",
         "endpointslicemirroring",

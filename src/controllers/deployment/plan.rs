@@ -10,7 +10,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use kube::ResourceExt;
 
 use super::model::{self, Model};
-use super::{conditions, recreate, revisions, rolling, scaling, status, template};
+use super::{canary, conditions, recreate, revisions, rolling, scaling, status, template};
 use crate::owners::{is_deleting, name};
 
 /// What a run does, in this order.
@@ -55,7 +55,15 @@ pub(super) fn plan(
         status::counts(&model)
     } else {
         note_pause(&mut model);
-        if model.is_paused() || scaling::is_needed(&model) {
+        if let Some(size) = of_canary(&mut model, &mut revision) {
+            canary::hold(&mut model, size);
+            if canary::is_held(&model, size) {
+                status::held(&model)
+            } else {
+                canary::go_on(&mut model);
+                status::rollout(&model)
+            }
+        } else if model.is_paused() || scaling::is_needed(&model) {
             revision = adopt_revision(&mut model);
             scaling::scale(&mut model);
             if model.is_paused() {
@@ -63,6 +71,7 @@ pub(super) fn plan(
             }
             status::counts(&model)
         } else {
+            canary::go_on(&mut model);
             revision = if model.is_rolling() {
                 let revision = find_or_make_new(&mut model);
                 rolling::roll(&mut model);
@@ -85,6 +94,20 @@ pub(super) fn plan(
         status: (deployment.status.as_ref() != Some(&status)).then_some(status),
         again,
     }
+}
+
+/// The size of a canary, if one runs; the ReplicaSet of its template is there or planned then.
+fn of_canary(model: &mut Model<'_>, revision: &mut Option<String>) -> Option<i32> {
+    let annotations = model.deployment.metadata.annotations.as_ref()?;
+    if model.is_paused() || !annotations.contains_key(crate::canary::ANNOTATION) || !model.is_rolling() {
+        return None;
+    }
+    // Where nothing runs yet, the usual way makes the first ReplicaSet.
+    if model.new.is_none() && model.old.iter().all(|set| model::replicas(set) == 0) {
+        return None;
+    }
+    *revision = find_or_make_new(model);
+    canary::size(model)
 }
 
 /// A paused Deployment makes no progress, and that is no failure.

@@ -41,7 +41,7 @@ pub(super) fn annotate_new(deployment: &Deployment, set: &mut ReplicaSet, revisi
     let copied: BTreeMap<String, String> = deployment
         .annotations()
         .iter()
-        .filter(|(name, _)| !NOT_COPIED.contains(&name.as_str()))
+        .filter(|(name, _)| !NOT_COPIED.contains(&name.as_str()) && !name.starts_with("coracle.dev/canary"))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let before = number(set, REVISION);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DeploymentCondition, DeploymentStatus};
 
+use super::canary;
 use super::conditions::{self, PROGRESSING, REPLICA_FAILURE};
 use super::model::{self, Model};
 use crate::owners::name;
@@ -49,6 +50,16 @@ pub(super) fn rollout(model: &Model<'_>) -> DeploymentStatus {
     match replica_failure(model) {
         Some(failure) => conditions::set(&mut status, failure),
         None => conditions::remove(&mut status, REPLICA_FAILURE),
+    }
+    status
+}
+
+/// The counts while a canary is held at its step.
+pub(super) fn held(model: &Model<'_>) -> DeploymentStatus {
+    let mut status = counts(model);
+    if model.progress_deadline().is_some() {
+        let message = "Deployment holds a canary at its step";
+        conditions::set(&mut status, conditions::new(PROGRESSING, "Unknown", canary::HELD, message, model.now));
     }
     status
 }
@@ -111,7 +122,8 @@ fn seconds_left(model: &Model<'_>, status: &DeploymentStatus) -> Option<i64> {
 
 /// When to look whether the rollout is overdue, as no event will say so.
 pub(super) fn overdue_in(model: &Model<'_>, status: &DeploymentStatus) -> Option<Duration> {
-    let is_over = conditions::has_reason(status, PROGRESSING, conditions::TIMED_OUT);
+    let is_over = conditions::has_reason(status, PROGRESSING, conditions::TIMED_OUT)
+        || conditions::has_reason(status, PROGRESSING, canary::HELD);
     if is_over || model.is_paused() || is_complete(model, status) {
         return None;
     }

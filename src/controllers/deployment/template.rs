@@ -7,10 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::owners::{controlled_by, name};
 use crate::suffix;
 
-pub(super) const HASH_LABEL: &str = "pod-template-hash";
+pub(crate) const HASH_LABEL: &str = "pod-template-hash";
 
 /// Whether the ReplicaSet runs the Deployment's template, whatever hash it is labelled with.
-pub(super) fn is_of(set: &ReplicaSet, deployment: &Deployment) -> bool {
+pub(crate) fn is_of(set: &ReplicaSet, deployment: &Deployment) -> bool {
     let template = set.spec.as_ref().and_then(|spec| spec.template.as_ref());
     let wanted = deployment.spec.as_ref().map(|spec| &spec.template);
     match (template, wanted) {

@@ -59,7 +59,7 @@ async fn reading(
 }
 
 /// What a metric says of each pod that a selector means.
-pub(super) async fn of_pods(
+pub(crate) async fn of_pods(
     client: &Client,
     namespace: &str,
     selector: &str,

@@ -42,7 +42,7 @@ pub use names::Target;
 pub use pipe::{Broken, Payer};
 pub use pod_network::{Config, PodNetwork};
 pub use services::{Endpoint, PortRef, Service, ServicePort, ServiceTable};
-pub use stream::{ReadHalf, Stream, WriteHalf};
+pub use stream::{Ends, ReadHalf, Stream, WriteHalf};
 pub use tcp::{TcpListener, TcpOptions};
 pub use traffic::{Figures, Traffic, WINDOW};
 

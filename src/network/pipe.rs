@@ -216,6 +216,12 @@ impl Pipe {
         wake(wakers);
     }
 
+    /// Nothing more will be read, and who reads all the same finds the end.
+    pub(crate) fn stop(&self) {
+        self.abandon();
+        self.finish();
+    }
+
     /// Both sides fail from here on.
     pub(crate) fn reset(&self) {
         let mut state = self.state.lock();

@@ -124,6 +124,19 @@ impl PodNetwork {
         self.inner.listeners.traffic()
     }
 
+    /// Waits until no Service sends calls to the pod at `address` because it wants them.
+    pub async fn left(&self, address: IpAddr) {
+        loop {
+            let changed = self.inner.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if !self.services().leads_to(address) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// The service table of this moment.
     pub fn services(&self) -> Arc<ServiceTable> {
         self.inner.services.load_full()

@@ -2,9 +2,9 @@
 //!
 //! A table is made whole and swapped whole ([`crate::PodNetwork::set_services`]); a call sees either the old or the new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::turns::Turns;
 
@@ -13,6 +13,8 @@ use crate::turns::Turns;
 pub struct ServiceTable {
     by_key: HashMap<String, Arc<Service>>,
     by_address: HashMap<IpAddr, Arc<Service>>,
+    /// The pods that calls are sent to; made when first asked for.
+    wanted: OnceLock<HashSet<IpAddr>>,
 }
 
 impl ServiceTable {
@@ -23,6 +25,15 @@ impl ServiceTable {
     /// The Service that has this cluster address.
     pub fn by_address(&self, address: IpAddr) -> Option<&Arc<Service>> {
         self.by_address.get(&address)
+    }
+    /// Whether calls are sent to the pod at `address` because it wants them, and not for want of another.
+    pub fn leads_to(&self, address: IpAddr) -> bool {
+        let wanted = || {
+            let ports = self.by_key.values().flat_map(|service| &service.ports);
+            let ready = ports.flat_map(ServicePort::endpoints).filter(|endpoint| endpoint.ready && !endpoint.terminating);
+            ready.map(|endpoint| endpoint.address.ip()).collect()
+        };
+        self.wanted.get_or_init(wanted).contains(&address)
     }
     /// How many there are.
     pub fn len(&self) -> usize {

@@ -65,6 +65,11 @@ impl Stream {
         self.peer
     }
 
+    /// What closes its directions, whoever has the halves.
+    pub fn ends(&self) -> Ends {
+        Ends { read: Arc::clone(&self.reader.pipe), write: Arc::clone(&self.writer.pipe) }
+    }
+
     /// Both halves, to be used apart.
     pub fn into_split(self) -> (ReadHalf, WriteHalf) {
         (self.reader, self.writer)
@@ -74,6 +79,24 @@ impl Stream {
     pub fn reset(self) {
         self.reader.pipe.reset();
         self.writer.pipe.reset();
+    }
+}
+
+/// Closes the directions of a connection from this end.
+pub struct Ends {
+    read: Arc<Pipe>,
+    write: Arc<Pipe>,
+}
+
+impl Ends {
+    /// Nothing more will be written from here.
+    pub fn finish_writing(&self) {
+        self.write.finish();
+    }
+
+    /// Nothing more will be read here.
+    pub fn stop_reading(&self) {
+        self.read.stop();
     }
 }
 

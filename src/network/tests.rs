@@ -2,6 +2,7 @@
 
 mod addresses;
 mod calls;
+mod connections;
 mod names;
 mod threads;
 

@@ -4,11 +4,16 @@
 //! `/spin?ms=N` computes for a while, `/allocate?mib=N` takes memory and keeps it until the answer is written, `/grow`
 //! takes memory until it is refused and goes on, `/scatter` makes a million small allocations, `/stall` waits for ever,
 //! `/timers` keeps ten thousand timers, `/drip` sends endless requests to the URL in the variable NEIGHBOUR, `/flood`
-//! fills the log, `/huge` answers with a gigabyte. Anything else answers `well behaved`.
+//! fills the log, `/huge` answers with a gigabyte, `/sockets`, `/files` and `/pollables` open them
+//! by the ten thousand and the million, `/unread` fills connections that nobody reads, `/random?mib=N` and
+//! `/hand-over?mib=N` ask and hand over much in one call,
+//! `/volume/…` leaves and fills volumes (`volumes.rs`). Anything else answers `well behaved`.
 
 mod computing;
+mod handles;
 mod memory;
 mod output;
+mod volumes;
 mod waiting;
 
 use std::time::Duration;
@@ -33,6 +38,15 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "/drip" => waiting::drip(&std::env::var("NEIGHBOUR").unwrap_or_default()).await,
         "/flood" => output::flood(),
         "/huge" => return Ok(Response::new(output::huge())),
+        "/sockets" => handles::sockets(),
+        "/unread" => handles::unread(),
+        "/pollables" => handles::pollables(),
+        "/random" => handles::random(number.unwrap_or(1024)),
+        "/files" => handles::files(),
+        "/hand-over" => handles::hand_over(number.unwrap_or(64) as usize),
+        other if other.starts_with("/volume/") => {
+            volumes::answer(&other["/volume/".len()..], request.uri().query().unwrap_or_default())
+        }
         _ => "well behaved\n".to_owned(),
     };
     Ok(Response::new(text.into()))

@@ -38,6 +38,14 @@ impl Api {
         self.send("POST", path, object.to_string().into_bytes()).map(drop)
     }
 
+    /// Merges a change into the object at `path`.
+    pub fn patch(&self, path: &str, change: &Value) -> anyhow::Result<()> {
+        let request = ::http::Request::patch(path).header("content-type", "application/merge-patch+json");
+        let request = request.body(change.to_string().into_bytes())?;
+        self.runtime.block_on(self.client.request_text(request)).with_context(|| format!("PATCH {path}"))?;
+        Ok(())
+    }
+
     /// Deletes what is at `path`.
     pub fn delete(&self, path: &str) -> anyhow::Result<()> {
         self.send("DELETE", path, Vec::new()).map(drop)

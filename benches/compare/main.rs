@@ -1,6 +1,6 @@
 //! `cargo bench --bench compare [-- SECTION…]`: the README's figures, each beside a reference of the same run.
 //!
-//! Sections are `http`, `apply`, `victim`, `density` and `api`; all of them without an argument. Tables go to stdout as Markdown,
+//! Sections are the rows of [`SECTIONS`]; all of them without an argument. Tables go to stdout as Markdown,
 //! progress to stderr. Servers are child processes; `benches/tools` puts those of others in place, and a contestant whose
 //! program is missing is left out with a word about it.
 
@@ -17,27 +17,34 @@ mod density;
 mod http;
 mod http2;
 mod machine;
+mod mischief;
 mod native;
 mod neighbour;
 mod objects;
 mod open;
 mod process;
 mod rivals;
+mod rollout;
+mod rooms;
 mod samples;
 mod table;
 mod victim;
 mod wire;
+mod workloads;
 
 use std::process::ExitCode;
 
 type Section = (&'static str, fn() -> anyhow::Result<()>);
 
-const SECTIONS: [Section; 5] = [
+const SECTIONS: &[Section] = &[
     ("http", http::run),
     ("apply", apply::run),
     ("victim", victim::run),
     ("density", density::run),
+    ("rooms", rooms::run),
     ("api", control_plane::run),
+    ("rollout", rollout::run),
+    ("workloads", workloads::run),
 ];
 
 fn main() -> ExitCode {
@@ -49,8 +56,14 @@ fn main() -> ExitCode {
     {
         return report(native::serve(text));
     }
+    if let [role, name] = &arguments[..]
+        && role == rooms::ROLE
+    {
+        return report(rooms::measure(name));
+    }
     if let Some(unknown) = arguments.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
-        eprintln!("there is no section {unknown}; there are http, apply, victim, density and api");
+        let known: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();
+        eprintln!("there is no section {unknown}; there are {}", known.join(", "));
         return ExitCode::from(2);
     }
     println!("{}\n", machine::facts());

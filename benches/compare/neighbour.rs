@@ -9,8 +9,6 @@ use std::time::Duration;
 use crate::closed::Target;
 use crate::{open, wire};
 
-/// How many requests are in flight at any time: more than there are cores here.
-const IN_FLIGHT: usize = 4;
 /// How soon a thread sees that it should stop.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -22,10 +20,10 @@ pub struct Neighbour {
 }
 
 impl Neighbour {
-    /// Begins.
-    pub fn start(target: &Target) -> Self {
+    /// Begins, with this many requests at any time.
+    pub fn start(target: &Target, in_flight: usize) -> Self {
         let (stop, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let threads = (0..IN_FLIGHT)
+        let threads = (0..in_flight)
             .map(|_| {
                 let (target, stop, answers) = (target.clone(), Arc::clone(&stop), Arc::clone(&answers));
                 std::thread::spawn(move || {
@@ -62,16 +60,25 @@ fn one_stream(target: &Target, stop: &AtomicBool, answers: &AtomicU64) -> anyhow
     let mut buffer = vec![0; 64 << 10];
     loop {
         stream.write_all(&request)?;
-        let mut held = 0;
+        let (mut held, mut endless) = (0, false);
         loop {
             match stream.read(&mut buffer[held..]) {
                 Ok(0) => return Err(std::io::Error::from(ErrorKind::UnexpectedEof).into()),
                 Ok(count) => held += count,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    if endless {
+                        return Ok(());
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
+            }
+            if endless || held == buffer.len() {
+                // More than anybody keeps: from now on it is read and forgotten, and asked for again when it is over.
+                (held, endless) = (0, true);
+                continue;
             }
             if let Some(answer) = wire::answer(&buffer[..held]) {
                 if answer.status == 200 {

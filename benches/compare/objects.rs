@@ -13,12 +13,16 @@ pub struct App {
     pub replicas: u32,
     /// Whether instances answer more than one request.
     pub reuse: bool,
+    /// What it is told in its environment.
+    pub env: Vec<(&'static str, &'static str)>,
+    /// What it is told as its arguments.
+    pub args: Vec<&'static str>,
 }
 
 impl App {
     /// One pod of a sample.
     pub fn new(name: &str, image: &'static str) -> Self {
-        Self { name: name.to_owned(), image, replicas: 1, reuse: false }
+        Self { name: name.to_owned(), image, replicas: 1, reuse: false, env: Vec::new(), args: Vec::new() }
     }
 
     /// The host that its Ingress serves.
@@ -38,6 +42,8 @@ impl App {
     /// As `manifests/hello.yaml` has it.
     pub fn deployment(&self) -> Value {
         let name = &self.name;
+        let env = self.env.iter().chain(&[("POD_NAME", "bench")]);
+        let env: Vec<Value> = env.map(|(name, value)| json!({ "name": name, "value": value })).collect();
         json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name },
             "spec": {
@@ -52,7 +58,8 @@ impl App {
                         "name": "main",
                         "image": format!("coracle.local/{}", self.image),
                         "imagePullPolicy": "IfNotPresent",
-                        "env": [{ "name": "POD_NAME", "value": "bench" }],
+                        "args": self.args,
+                        "env": env,
                         "ports": [{ "name": "http", "containerPort": 80 }],
                         "resources": {
                             "requests": { "cpu": "1m", "memory": "4Mi" },

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use crate::closed::{self, Target};
 use crate::coracle::Coracle;
-use crate::neighbour::Neighbour;
+use crate::mischief::{self, Mischief};
 use crate::objects::App;
 use crate::samples::{median, millis, percentile};
 use crate::{open, progress, table};
 
-const PAIRS: usize = 7;
 const SATURATED_PAIRS: usize = 3;
 const TIME: Duration = Duration::from_millis(1500);
 const SETTLE: Duration = Duration::from_millis(300);
@@ -20,33 +19,39 @@ const LOAD: f64 = 0.25;
 const CONNECTIONS: usize = 32;
 const FAIR_SHARE: f64 = 0.5;
 
-/// What the neighbour does, and how it is asked to.
-const NEIGHBOURS: [(&str, &str); 3] =
-    [("loops for ever", "/loop"), ("allocates until denied", "/grow"), ("floods its log", "/flood")];
-
 struct Pair {
     alone_ms: f64,
     beside_ms: f64,
+}
+
+/// The house that both live in.
+struct House {
+    coracle: Coracle,
+    victim: Target,
+    chaos: Target,
+    /// Answers a second of the victim alone.
+    capacity: f64,
 }
 
 /// Prints the section.
 pub fn run() -> anyhow::Result<()> {
     let coracle = Coracle::start()?;
     let victim = coracle.serve(&App::new("victim", "hello"))?;
-    let chaos = coracle.serve(&App::new("chaos", "chaos"))?;
+    let env = vec![("NEIGHBOUR", "http://victim/")];
+    let chaos = coracle.serve(&App { env, ..App::new("chaos", "chaos") })?;
     closed::load(&victim, CONNECTIONS, TIME)?;
     let capacity = closed::load(&victim, CONNECTIONS, TIME)?.rate();
+    let house = House { coracle, victim, chaos, capacity };
     let mut rows = Vec::new();
-    for (what, path) in NEIGHBOURS {
-        let bad = Target { path: path.to_owned(), ..chaos.clone() };
+    for (what, mischief) in mischief::KNOWN {
         progress(&format!("victim: beside a pod that {what}"));
-        rows.push(beside(&victim, &bad, what, capacity)?);
+        rows.push(house.beside(mischief, what)?);
     }
     let columns = [
         "the neighbour",
         "p99 alone ms",
         "p99 beside ms",
-        "ratio (median of 7)",
+        "ratio (median)",
         "difference ms",
         "saturated, of its fair share",
         "neighbour's answers/s",
@@ -57,48 +62,52 @@ pub fn run() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn beside(victim: &Target, bad: &Target, what: &str, capacity: f64) -> anyhow::Result<Vec<String>> {
-    let (mut pairs, mut lost, mut answers) = (Vec::new(), 0, 0);
-    let mut p99 = || {
-        let mut outcome = open::load(victim, capacity * LOAD, TIME)?;
-        lost += outcome.failures;
-        anyhow::Ok(millis(percentile(&mut outcome.latencies, 0.99)))
-    };
-    for _ in 0..PAIRS {
-        let alone_ms = p99()?;
-        let neighbour = Neighbour::start(bad);
-        std::thread::sleep(SETTLE);
-        let beside_ms = p99()?;
-        answers += neighbour.answers();
-        drop(neighbour);
-        std::thread::sleep(SETTLE);
-        pairs.push(Pair { alone_ms, beside_ms });
+impl House {
+    fn beside(&self, mischief: Mischief, what: &str) -> anyhow::Result<Vec<String>> {
+        let (mut pairs, mut lost, mut answers) = (Vec::new(), 0, 0);
+        let mut p99 = || {
+            let mut outcome = open::load(&self.victim, self.capacity * LOAD, TIME)?;
+            lost += outcome.failures;
+            anyhow::Ok(millis(percentile(&mut outcome.latencies, 0.99)))
+        };
+        for _ in 0..mischief.pairs() {
+            let images = mischief.prepare(&self.coracle)?;
+            std::thread::sleep(SETTLE);
+            let alone_ms = p99()?;
+            let running = mischief.start(&self.coracle, &self.chaos, &images)?;
+            std::thread::sleep(SETTLE);
+            let beside_ms = p99()?;
+            answers += running.answers();
+            running.stop()?;
+            pairs.push(Pair { alone_ms, beside_ms });
+        }
+        let shares = self.saturated(mischief)?;
+        let of = |field: fn(&Pair) -> f64| median(&pairs.iter().map(field).collect::<Vec<_>>());
+        let seconds = (TIME + SETTLE).as_secs_f64() * pairs.len() as f64;
+        Ok(vec![
+            what.to_owned(),
+            format!("{:.2}", of(|pair| pair.alone_ms)),
+            format!("{:.2}", of(|pair| pair.beside_ms)),
+            format!("{:.2}", of(|pair| pair.beside_ms / pair.alone_ms)),
+            format!("{:+.2}", of(|pair| pair.beside_ms - pair.alone_ms)),
+            format!("{shares:.2}"),
+            format!("{:.0}", answers as f64 / seconds),
+            lost.to_string(),
+        ])
     }
-    let shares = saturated(victim, bad)?;
-    let of = |field: fn(&Pair) -> f64| median(&pairs.iter().map(field).collect::<Vec<_>>());
-    let seconds = (TIME + SETTLE).as_secs_f64() * PAIRS as f64;
-    Ok(vec![
-        what.to_owned(),
-        format!("{:.2}", of(|pair| pair.alone_ms)),
-        format!("{:.2}", of(|pair| pair.beside_ms)),
-        format!("{:.2}", of(|pair| pair.beside_ms / pair.alone_ms)),
-        format!("{:+.2}", of(|pair| pair.beside_ms - pair.alone_ms)),
-        format!("{shares:.2}"),
-        format!("{:.0}", answers as f64 / seconds),
-        lost.to_string(),
-    ])
-}
 
-fn saturated(victim: &Target, bad: &Target) -> anyhow::Result<f64> {
-    let mut shares = Vec::new();
-    for _ in 0..SATURATED_PAIRS {
-        let alone = closed::load(victim, CONNECTIONS, TIME)?.rate();
-        let neighbour = Neighbour::start(bad);
-        std::thread::sleep(SETTLE);
-        let beside = closed::load(victim, CONNECTIONS, TIME)?.rate();
-        drop(neighbour);
-        std::thread::sleep(SETTLE);
-        shares.push(beside / (alone * FAIR_SHARE));
+    fn saturated(&self, mischief: Mischief) -> anyhow::Result<f64> {
+        let mut shares = Vec::new();
+        for _ in 0..SATURATED_PAIRS.min(mischief.pairs()) {
+            let images = mischief.prepare(&self.coracle)?;
+            std::thread::sleep(SETTLE);
+            let alone = closed::load(&self.victim, CONNECTIONS, TIME)?.rate();
+            let running = mischief.start(&self.coracle, &self.chaos, &images)?;
+            std::thread::sleep(SETTLE);
+            let beside = closed::load(&self.victim, CONNECTIONS, TIME)?.rate();
+            running.stop()?;
+            shares.push(beside / (alone * FAIR_SHARE));
+        }
+        Ok(median(&shares))
     }
-    Ok(median(&shares))
 }

@@ -18,7 +18,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::SelectorExt;
 
-use crate::owners::{controlled_by, controller_of, is_deleting};
+use crate::owners::{controlled_by, controller_of, is_deleting, namespace};
 use crate::pod_control::PodControl;
 use crate::{Rig, claims};
 
@@ -38,6 +38,8 @@ const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// The keys of pods that have lost their Job begin with this, which no object's name does.
 const LOST: &str = "pod/";
+/// Pods that wait to be counted, by `namespace/name` of their Job.
+const TRACKED: &str = "tracked by job";
 /// Who manages a Job that does not say.
 const MANAGER: &str = "kubernetes.io/job-controller";
 
@@ -47,6 +49,10 @@ pub(crate) fn start(rig: Rig) {
     let jobs = rig.informers.of::<Job>();
     let pods = rig.informers.of::<Pod>();
     claims::index_orphans(&pods);
+    pods.add_index(TRACKED, |pod: &Pod| {
+        let job = controller_of(&pod.metadata).filter(|owner| owner.kind == "Job" && is_tracked(pod));
+        job.map(|job| Key::new(namespace(&pod.metadata), job.name.clone()).to_string()).into_iter().collect()
+    });
     let owners = jobs.clone();
     let controller = Controller::new("job", &rig.metrics).workers(16).each(&jobs).controlled(&pods, "Job").watch(
         &pods,
@@ -132,10 +138,11 @@ impl Jobs {
             owner.is_some_and(|owner| Some(owner.uid.as_str()) != uid) && is_tracked(pod)
         };
         // A Job that is there is as good as always the one that its pods name.
-        if uid.is_some() && !self.pods.in_namespace(&key.namespace).iter().any(of_another) {
+        let named = self.pods.indexed(TRACKED, &key.to_string());
+        let lost: Vec<Arc<Pod>> = named.into_iter().filter(of_another).collect();
+        if lost.is_empty() {
             return Ok(());
         }
-        let lost: Vec<Arc<Pod>> = self.pods.in_namespace(&key.namespace).into_iter().filter(of_another).collect();
         self.untrack_all(&lost).await.map_or(Ok(()), Err)
     }
 }

@@ -48,6 +48,7 @@ mod keys;
 mod kinds;
 mod local_path;
 mod namespace;
+mod node_lifecycle;
 mod node_taints;
 mod owners;
 mod persistent_volume;
@@ -64,10 +65,14 @@ mod slices;
 mod stateful_set;
 mod storage_protection;
 mod suffix;
+mod token_cleaner;
+mod taint_eviction;
+mod ttl;
 mod ttl_after_finished;
 mod volume_expander;
 
 pub use keys::{CertificateWish, Keys};
+pub use node_lifecycle::NodeSettings;
 pub use selection::{ALL, Entry, Selection, SelectionError};
 
 /// What the controllers are given besides clients.
@@ -78,6 +83,10 @@ pub struct Config {
     /// The CA that signs the API server's certificate, in PEM. Each namespace gets it as the ConfigMap
     /// `kube-root-ca.crt`.
     pub ca_certificate: Option<String>,
+    /// How nodes are watched over.
+    pub nodes: NodeSettings,
+    /// How many pods that have ended are kept, where that is not the usual number.
+    pub terminated_pods: Option<usize>,
 }
 
 /// What one controller is started with.

@@ -24,12 +24,55 @@ pub(crate) struct PodControl {
     /// Pods made and deleted.
     expectations: Expectations,
     pub events: Recorder,
+    words: Words,
+}
+
+/// How a controller speaks of pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Words {
+    Usual,
+    StatefulSet,
+}
+
+impl Words {
+    fn made(self, owner: &str, pod: &str) -> String {
+        match self {
+            Self::Usual => format!("Created pod: {pod}"),
+            Self::StatefulSet => format!("create Pod {pod} in StatefulSet {owner} successful"),
+        }
+    }
+
+    fn gone(self, owner: &str, pod: &str) -> String {
+        match self {
+            Self::Usual => format!("Deleted pod: {pod}"),
+            Self::StatefulSet => format!("delete Pod {pod} in StatefulSet {owner} successful"),
+        }
+    }
+
+    fn failed(self, verb: &str, owner: &str, pod: &str, why: &str) -> String {
+        match self {
+            Self::Usual => format!("Error {}ing: {why}", verb.trim_end_matches('e')),
+            Self::StatefulSet => format!("{verb} Pod {pod} in StatefulSet {owner} failed error: {why}"),
+        }
+    }
 }
 
 impl PodControl {
     pub fn new(rig: &Rig, pods: &Informer<Pod>, component: &str) -> Self {
         let events = rig.recorder(component);
-        Self { client: rig.client.clone(), pods: pods.clone(), expectations: Expectations::default(), events }
+        Self {
+            client: rig.client.clone(),
+            pods: pods.clone(),
+            expectations: Expectations::default(),
+            events,
+            words: Words::Usual,
+        }
+    }
+
+    /// With the words of Kubernetes' StatefulSet controller.
+    #[must_use]
+    pub fn of_stateful_sets(self) -> Self {
+        Self { words: Words::StatefulSet, ..self }
     }
 
     /// Whether the cache shows what was written for the owner. Counting pods before that would count wrong.
@@ -50,12 +93,14 @@ impl PodControl {
         match api.create(&PostParams::default(), pod).await {
             Ok(created) => {
                 self.expectations.created(key, &created.metadata, &self.pods);
-                self.events.normal(owner, "SuccessfulCreate", format!("Created pod: {}", name(&created.metadata)));
+                let message = self.words.made(name(owner.meta()), name(&created.metadata));
+                self.events.normal(owner, "SuccessfulCreate", message);
                 Ok(created)
             }
             Err(error) if client::is_namespace_terminating(&error) => Err(error),
             Err(error) => {
-                self.events.warning(owner, "FailedCreate", format!("Error creating: {}", client::explain(&error)));
+                let (owned_by, own, why) = (name(owner.meta()), name(&pod.metadata), client::explain(&error));
+                self.events.warning(owner, "FailedCreate", self.words.failed("create", owned_by, own, &why));
                 Err(error)
             }
         }
@@ -71,12 +116,14 @@ impl PodControl {
         match api.delete(name(&pod.metadata), &params).await {
             Ok(_) => {
                 self.expectations.deleted(key, &pod.metadata);
-                self.events.normal(owner, "SuccessfulDelete", format!("Deleted pod: {}", name(&pod.metadata)));
+                let message = self.words.gone(name(owner.meta()), name(&pod.metadata));
+                self.events.normal(owner, "SuccessfulDelete", message);
                 Ok(())
             }
             Err(error) if client::is_not_found(&error) => Ok(()),
             Err(error) => {
-                self.events.warning(owner, "FailedDelete", format!("Error deleting: {}", client::explain(&error)));
+                let (owned_by, own, why) = (name(owner.meta()), name(&pod.metadata), client::explain(&error));
+                self.events.warning(owner, "FailedDelete", self.words.failed("delete", owned_by, own, &why));
                 Err(error)
             }
         }

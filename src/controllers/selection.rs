@@ -134,7 +134,9 @@ pub const ALL: &[Entry] = &[
     entry("service-cidr-controller", "servicecidr", "service-cidrs-controller", crate::service_cidrs::start),
     // In Kubernetes a part of the API server.
     entry("flowschema-controller", "flowschema", "flow-schema-controller", crate::flow_schemas::start),
-    entry("node-lifecycle-controller", "nodelifecycle", "node-controller", crate::node_taints::start),
+    entry("node-lifecycle-controller", "nodelifecycle", "node-controller", crate::node_lifecycle::start),
+    entry("taint-eviction-controller", "taint-eviction", "node-controller", crate::taint_eviction::start),
+    entry("ttl-controller", "ttl", "ttl-controller", crate::ttl::start),
     entry(
         "persistentvolumeclaim-protection-controller",
         "pvc-protection",
@@ -153,6 +155,7 @@ pub const ALL: &[Entry] = &[
         "ttl-after-finished-controller",
         crate::ttl_after_finished::start,
     ),
+    entry("token-cleaner-controller", "tokencleaner", "token-cleaner", crate::token_cleaner::start),
 ];
 
 /// A name that no controller has.

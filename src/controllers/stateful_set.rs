@@ -62,7 +62,7 @@ pub(crate) fn start(rig: Rig) {
                     .collect()
             }
         });
-    let control = PodControl::new(&rig, &pods, "statefulset-controller");
+    let control = PodControl::new(&rig, &pods, "statefulset-controller").of_stateful_sets();
     let own = Expectations::default();
     controller.start(&rig.tasks, StatefulSets { client: rig.client, sets, pods, revisions, volumes, own, control });
 }

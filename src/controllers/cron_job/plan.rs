@@ -68,14 +68,12 @@ fn start(cron: &CronJob, jobs: &[Arc<Job>], schedule: &Schedule, now: Timestamp,
     }
     let Some(due) = schedule.due(since, now) else { return };
     if due.missed >= 100 {
-        let message = format!(
-            "too many missed start times: {}. Set or decrease .spec.startingDeadlineSeconds or check clock skew",
-            due.missed
-        );
-        plan.news.push((true, "TooManyMissedTimes", message));
+        let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+        plan.news.push((true, "TooManyMissedTimes", message.to_owned()));
     }
     if deadline.is_some_and(|deadline| now.duration_since(due.at) > deadline) {
-        plan.news.push((true, "MissSchedule", format!("Missed scheduled time to start a job: {}", due.at)));
+        let at = due.at.strftime("%a, %d %b %Y %H:%M:%S %z");
+        plan.news.push((true, "MissSchedule", format!("Missed scheduled time to start a job: {at}")));
         return;
     }
     if jobs.iter().any(|job| name(&job.metadata) == job_name(cron, due.at)) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use client::controller::in_doubling_batches;
 use client::informers::Key;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
@@ -23,13 +24,16 @@ impl StatefulSets {
         plan: &Plan,
     ) -> Result<(), kube::Error> {
         self.keep_claims(key, set, plan).await?;
-        for (ordinal, current) in &plan.create {
+        let create = |at: usize| async move {
+            let Some((ordinal, current)) = plan.create.get(at) else { return Ok(()) };
             let revision = if *current { self.current(set, history) } else { &history.update };
             if !self.make_claims(key, set, *ordinal).await? {
-                continue;
+                return Ok(());
             }
-            let pod = identity::new_pod(set, revision, *ordinal);
-            self.control.create(key, set, &pod).await?;
+            self.control.create(key, set, &identity::new_pod(set, revision, *ordinal)).await.map(drop)
+        };
+        if let Some(error) = in_doubling_batches(plan.create.len(), create).await.1 {
+            return Err(error);
         }
         self.control.delete_all(key, set, &plan.delete).await.map_or(Ok(()), Err)
     }

@@ -13,6 +13,7 @@ mod kubernetes;
 mod priority_classes;
 mod rbac;
 mod service_range;
+mod storage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct Facts {
 
 /// Objects that are made where they are missing.
 const SETS: &[fn(&Facts) -> Vec<Value>] =
-    &[config_maps::objects, flowcontrol::objects, service_range::objects, priority_classes::objects];
+    &[config_maps::objects, flowcontrol::objects, service_range::objects, priority_classes::objects, storage::objects];
 
 /// Makes what is missing.
 ///

@@ -26,7 +26,8 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use plan::{ClaimPlan, VolumePlan};
+pub(crate) use plan::class_of_claim;
+use plan::{ClaimPlan, Consumers, VolumePlan};
 
 pub(crate) fn start(rig: Rig) {
     let binder = Binder {
@@ -93,8 +94,8 @@ impl Reconcile for Claims {
         let Some(claim) = binder.claims.at(key) else { return Ok(Next::Done) };
         let class = plan::class_of_claim(&claim).map(str::to_owned);
         let class = class.and_then(|class| binder.classes.get("", &class));
-        let has_consumer = !users(&binder.pods, key).is_empty();
-        let plan = plan::claim(&claim, class.as_deref(), has_consumer, &binder.volumes.list());
+        let consumers = Consumers::of(&users(&binder.pods, key));
+        let plan = plan::claim(&claim, class.as_deref(), &consumers, &binder.volumes.list());
         match binder.carry_out(key, &claim, plan).await {
             Err(error) if client::is_not_found(&error) => Ok(Next::Done),
             other => Ok(other.map(|()| Next::Done)?),

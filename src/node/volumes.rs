@@ -1,164 +1,273 @@
-//! Volumes as folders of the host: empty ones, and files made of ConfigMaps, Secrets, tokens and the pod's own fields.
+//! Volumes as folders of the host, and what containers see of them.
 //!
 //! ```text
-//! FOLDER/UID/VOLUME/…      made when the first container that mounts it starts; gone with the pod
+//! FOLDER/UID/VOLUME/…            made before the pod's first container starts; gone with the pod
+//! FOLDER/UID/.views/CONTAINER/…  folders that hold the files which are mounted one by one
+//! STORAGE/PV/…                   persistent volumes of the local provisioner; gone with the PersistentVolume
 //! ```
+//!
+//! *Guarantees*: no path leaves a volume. Guests open everything relative to a directory that is open; what follows a path of the
+//! pod's spec through a volume (`subPath`) does so the same way, and the directory that it found stays open for the container, so
+//! that nobody can put another one in its place. Operators name the folders of the host that `hostPath` may reach.
+//!
+//! A guest sees directories. A mount whose path is a single file is a directory of its own, under the path that the file's parent
+//! has, that holds the file as a hard link (a copy where it may only be read); or the file is linked into the volume that is
+//! mounted there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use base::files::write_volatile;
-use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Volume};
+use base::Tasks;
+use base::files::private_folder;
+use client::Client;
+use client::events::Recorder;
+use client::informers::{Informer, Key};
+use images::ImageStore;
+use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use parking_lot::Mutex;
 use thiserror::Error;
 
-use crate::environment::{EnvironmentError, Surroundings, field, resource};
+use crate::logs::Logs;
+use crate::root::Root;
 use crate::sandbox::Mount;
 
+mod bound;
+mod content;
+mod evict;
+mod host_path;
+mod image;
+mod payload;
+mod place;
+mod reclaim;
+mod refresh;
 pub(crate) mod tokens;
+mod usage;
+mod views;
 
 #[cfg(test)]
 mod tests;
 
-/// Why a volume cannot be mounted.
+pub(crate) use evict::Eviction;
+pub(crate) use host_path::Allowed;
+use place::Placed;
+
+/// Why a volume cannot be mounted, as events have it.
 #[derive(Debug, Error)]
 pub(crate) enum VolumeError {
-    #[error("MountVolume.SetUp failed for volume {volume:?}: {why}")]
-    Missing { volume: String, why: EnvironmentError },
-    #[error(
-        "volume {0:?} is of a kind that this node does not offer; it has emptyDir, configMap, secret, downwardAPI and projected"
-    )]
-    Unsupported(String),
-    #[error("volume {volume:?}: the path {path:?} leads out of the volume")]
-    Path { volume: String, path: String },
-    #[error("MountVolume.SetUp failed for volume {volume:?}: {source}")]
-    Io { volume: String, source: io::Error },
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {why}")]
+    SetUp { volume: String, why: String },
+    #[error("Unable to attach or mount volumes: unmounted volumes=[{volume}]: {why}")]
+    Unready { volume: String, why: String },
+    /// The image of a volume is not here; the reason is the container's.
+    #[error("{message}")]
+    Image { reason: &'static str, message: String },
+    #[error("{0}")]
+    View(String),
 }
 
-/// Makes the volumes that a container mounts, and says where they are. Blocks.
-pub(crate) fn mounts(
-    folder: &Path,
-    container: &Container,
-    around: &Surroundings<'_>,
-) -> Result<Vec<Mount>, VolumeError> {
-    let volumes = around.pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
-    let mut mounts = Vec::new();
-    for mount in container.volume_mounts.iter().flatten() {
-        let volume = volumes.iter().find(|volume| volume.name == mount.name);
-        let volume = volume.ok_or_else(|| VolumeError::Unsupported(mount.name.clone()))?;
-        let mut host_dir = folder.join(&volume.name);
-        let fixed = make(&host_dir, volume, container, around)?;
-        if let Some(path) = mount.sub_path.as_deref().filter(|path| !path.is_empty()) {
-            host_dir = inside(&host_dir, path).ok_or_else(|| outside(volume, path))?;
-            if !fixed {
-                std::fs::create_dir_all(&host_dir).map_err(|source| failed(volume, source))?;
-            }
-        }
-        let read_only = fixed || mount.read_only == Some(true);
-        mounts.push(Mount { host_dir, guest_path: mount.mount_path.clone(), read_only });
+impl VolumeError {
+    fn set_up(volume: &str, why: impl ToString) -> Self {
+        Self::SetUp { volume: volume.to_owned(), why: why.to_string() }
     }
-    Ok(mounts)
-}
 
-fn failed(volume: &Volume, source: io::Error) -> VolumeError {
-    VolumeError::Io { volume: volume.name.clone(), source }
-}
-
-fn outside(volume: &Volume, path: &str) -> VolumeError {
-    VolumeError::Path { volume: volume.name.clone(), path: path.to_owned() }
-}
-
-/// Makes one volume. Returns whether its content is given, so that containers may only read it.
-fn make(dir: &Path, volume: &Volume, container: &Container, around: &Surroundings<'_>) -> Result<bool, VolumeError> {
-    if volume.empty_dir.is_some() {
-        std::fs::create_dir_all(dir).map_err(|source| failed(volume, source))?;
-        return Ok(false);
+    /// Whether it is the container's mount that is wrong, and not the pod's volume.
+    pub fn is_of_container(&self) -> bool {
+        matches!(self, Self::View(_))
     }
-    let files = content(volume, container, around)?;
-    std::fs::create_dir_all(dir).map_err(|source| failed(volume, source))?;
-    for (path, bytes) in files {
-        let target = inside(dir, &path).ok_or_else(|| outside(volume, &path))?;
-        write_volatile(&target, &bytes).map_err(|source| failed(volume, source))?;
-    }
-    Ok(true)
 }
 
-type Files = BTreeMap<String, Vec<u8>>;
-
-fn content(volume: &Volume, container: &Container, around: &Surroundings<'_>) -> Result<Files, VolumeError> {
-    let missing = |why| VolumeError::Missing { volume: volume.name.clone(), why };
-    let downward = |items: &[DownwardAPIVolumeFile], files: &mut Files| -> Result<(), VolumeError> {
-        for item in items {
-            let value = match (&item.field_ref, &item.resource_field_ref) {
-                (Some(selector), _) => field(selector, around).map_err(missing)?,
-                (None, Some(selector)) => resource(selector, container, around).map_err(missing)?,
-                (None, None) => String::new(),
-            };
-            files.insert(item.path.clone(), value.into_bytes());
-        }
-        Ok(())
-    };
-    let mut files = Files::new();
-    if let Some(source) = &volume.config_map {
-        let keys = config_map(&source.name, source.optional, around).map_err(missing)?;
-        files.extend(select(keys, source.items.as_deref()));
-    } else if let Some(source) = &volume.secret {
-        let name = source.secret_name.clone().unwrap_or_default();
-        let keys = secret(&name, source.optional, around).map_err(missing)?;
-        files.extend(select(keys, source.items.as_deref()));
-    } else if let Some(source) = &volume.downward_api {
-        downward(source.items.as_deref().unwrap_or_default(), &mut files)?;
-    } else if let Some(projected) = &volume.projected {
-        for part in projected.sources.iter().flatten() {
-            if let Some(source) = &part.config_map {
-                let keys = config_map(&source.name, source.optional, around).map_err(missing)?;
-                files.extend(select(keys, source.items.as_deref()));
-            }
-            if let Some(source) = &part.secret {
-                let keys = secret(&source.name, source.optional, around).map_err(missing)?;
-                files.extend(select(keys, source.items.as_deref()));
-            }
-            if let Some(source) = &part.service_account_token {
-                let issued = around.sources.tokens.get(&tokens::Want::of(source));
-                files.extend(issued.map(|issued| (source.path.clone(), issued.token.clone().into_bytes())));
-            }
-            if let Some(source) = &part.downward_api {
-                downward(source.items.as_deref().unwrap_or_default(), &mut files)?;
-            }
-        }
-    } else {
-        return Err(VolumeError::Unsupported(volume.name.clone()));
-    }
-    Ok(files)
+/// What volumes are made of and where they lie.
+pub(crate) struct Surface {
+    /// The node's name.
+    pub node: String,
+    /// The node's folder.
+    pub folder: PathBuf,
+    pub client: Client,
+    pub events: Recorder,
+    pub images: ImageStore,
+    pub host_ip: IpAddr,
+    pub allocatable: std::collections::BTreeMap<String, String>,
+    /// Folders of the host that pods may mount.
+    pub allowed: Allowed,
+    pub logs: Logs,
+    pub tasks: Tasks,
 }
 
-fn config_map(name: &str, optional: Option<bool>, around: &Surroundings<'_>) -> Result<Files, EnvironmentError> {
-    let Some(map) = around.sources.config_map(name) else {
-        return if optional == Some(true) {
-            Ok(Files::new())
-        } else {
-            Err(EnvironmentError::NoConfigMap(name.to_owned()))
+/// The volumes of every pod of the node. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Volumes(Arc<Shared>);
+
+struct Shared {
+    surface: Surface,
+    pods: Mutex<HashMap<String, Arc<PodVolumes>>>,
+    refresh: refresh::Door,
+    evictions: evict::Door,
+    watched: Mutex<HashMap<String, Arc<usage::Watched>>>,
+    known: OnceLock<Informer<Pod>>,
+}
+
+/// What is there of one pod's volumes.
+#[derive(Default)]
+struct PodVolumes {
+    placed: tokio::sync::Mutex<HashMap<String, Placed>>,
+    /// The claims that it uses, where others may not use them as well.
+    alone: Mutex<HashSet<String>>,
+}
+
+impl Volumes {
+    /// Volumes below the node's folder. Pods that pass a limit of theirs come out of the receiver.
+    pub fn open(surface: Surface) -> io::Result<(Self, tokio::sync::mpsc::UnboundedReceiver<Eviction>)> {
+        private_folder(&surface.folder.join("volumes"))?;
+        private_folder(&surface.folder.join("storage"))?;
+        let (refresh, asked) = refresh::Door::new();
+        let (evictions, out) = evict::Door::new();
+        let shared = Shared {
+            surface,
+            pods: Mutex::default(),
+            refresh,
+            evictions,
+            watched: Mutex::default(),
+            known: OnceLock::new(),
         };
-    };
-    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
-    Ok(text.chain(binary).collect())
-}
+        let volumes = Self(Arc::new(shared));
+        refresh::start(&volumes, asked);
+        usage::start(&volumes);
+        reclaim::start(&volumes);
+        Ok((volumes, out))
+    }
 
-fn secret(name: &str, optional: Option<bool>, around: &Surroundings<'_>) -> Result<Files, EnvironmentError> {
-    match around.sources.secret(name) {
-        Some(secret) => Ok(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()),
-        None if optional == Some(true) => Ok(Files::new()),
-        None => Err(EnvironmentError::NoSecret(name.to_owned())),
+    /// Learns of what becomes of pods: their own fields stand in volumes, and what has ended needs none.
+    pub fn follow(&self, pods: &Informer<Pod>) {
+        let volumes = self.clone();
+        if self.0.known.set(pods.clone()).is_err() {
+            return;
+        }
+        pods.on_change(move |change| {
+            let (Some(old), Some(new)) = (&change.old, &change.new) else { return };
+            let Some(uid) = new.metadata.uid.clone() else { return };
+            let (was, is) = (&old.metadata, &new.metadata);
+            if is_over(new) && !is_over(old) {
+                let volumes = volumes.clone();
+                tokio::task::spawn_blocking(move || volumes.remove(&uid));
+            } else if was.labels != is.labels || was.annotations != is.annotations {
+                volumes.0.refresh.fields_changed(&uid);
+            }
+        });
+    }
+
+    fn pod(&self, key: &Key) -> Option<Arc<Pod>> {
+        self.0.known.get()?.at(key)
+    }
+
+    fn folder(&self, uid: &str) -> PathBuf {
+        self.0.surface.folder.join("volumes").join(uid)
+    }
+
+    /// Where persistent volumes of the local provisioner lie.
+    fn storage(&self) -> PathBuf {
+        self.0.surface.folder.join("storage")
+    }
+
+    fn of(&self, uid: &str) -> Arc<PodVolumes> {
+        self.0.pods.lock().entry(uid.to_owned()).or_default().clone()
+    }
+
+    /// What `container` of `pod` mounts. The first call for a pod makes all of its volumes that any container mounts.
+    pub async fn mounts(
+        &self,
+        pod: &Arc<Pod>,
+        container: &Container,
+        environment: &[(String, String)],
+        pod_ip: IpAddr,
+    ) -> Result<Vec<Mount>, VolumeError> {
+        if container.volume_devices.as_ref().is_some_and(|devices| !devices.is_empty()) {
+            let why = "volumeDevices are not offered: a component has files and no devices; use volumeMounts with a claim of volumeMode Filesystem";
+            return Err(VolumeError::View(why.to_owned()));
+        }
+        if container.volume_mounts.as_ref().is_none_or(Vec::is_empty) && !uses_any(pod) {
+            return Ok(Vec::new());
+        }
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let state = self.of(&uid);
+        let mut placed = state.placed.lock().await;
+        let volumes = used(pod);
+        let missing: Vec<&Volume> = volumes.into_iter().filter(|volume| !placed.contains_key(&volume.name)).collect();
+        if !missing.is_empty() {
+            for (name, made) in place::all(self, pod, &state, &missing, pod_ip).await? {
+                placed.insert(name, made);
+            }
+            usage::observe(self, pod, &placed);
+        }
+        let views = self.folder(&uid).join(".views").join(&container.name);
+        views::mounts(&placed, container, environment, &views)
+    }
+
+    /// A container's own folder. Nothing is made yet.
+    pub fn root(&self, pod: &Pod, container: &Container, address: IpAddr) -> Root {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        Root::of(self.folder(uid).join(".roots").join(&container.name), pod, container, address)
+    }
+
+    /// Removes what a pod has. Blocks.
+    pub fn remove(&self, uid: &str) {
+        self.release(uid);
+        remove_tree(&self.folder(uid));
+    }
+
+    /// A pod that has ended uses nothing any more.
+    fn release(&self, uid: &str) {
+        self.0.pods.lock().remove(uid);
+        self.0.refresh.forget(uid);
+        self.0.evictions.forget(uid);
+        self.0.watched.lock().remove(uid);
+    }
+
+    /// Removes what pods have left behind that went while the node was away. Blocks.
+    pub fn sweep(&self, known: &HashSet<String>) {
+        let folder = self.0.surface.folder.join("volumes");
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|uid| !known.contains(uid)) {
+                remove_tree(&entry.path());
+            }
+        }
     }
 }
 
-/// All keys under their own names, or those that are listed under the paths that the list gives.
-fn select(mut keys: Files, items: Option<&[KeyToPath]>) -> Files {
-    match items {
-        None | Some([]) => keys,
-        Some(items) => items.iter().filter_map(|item| Some((item.path.clone(), keys.remove(&item.key)?))).collect(),
+/// Removes a folder and all that is in it; links in it are not followed.
+fn remove_tree(path: &Path) {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a volume");
+        }
+        _ => {}
     }
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &Container> {
+    pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten().chain(&spec.containers))
+}
+
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn uses_any(pod: &Pod) -> bool {
+    containers(pod).any(|container| container.volume_mounts.as_ref().is_some_and(|mounts| !mounts.is_empty()))
+}
+
+/// The volumes that any container mounts. The others are not made, as in Kubernetes.
+fn used(pod: &Pod) -> Vec<&Volume> {
+    let mounted: BTreeSet<&str> = containers(pod)
+        .flat_map(|container| container.volume_mounts.iter().flatten())
+        .map(|mount| mount.name.as_str())
+        .collect();
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.filter(|volume| mounted.contains(volume.name.as_str())).collect()
 }
 
 /// `path` below `dir`, unless it leads out of it.
@@ -166,3 +275,6 @@ fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
     let path = Path::new(path);
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)).then(|| dir.join(path))
 }
+
+/// How long a claim may take to be bound before the launch is given up for now.
+const CLAIM_PATIENCE: Duration = Duration::from_secs(5);

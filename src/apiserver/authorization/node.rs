@@ -114,8 +114,12 @@ impl NodeAuthorizer {
 
     /// A volume belongs to the claim that it is bound to.
     fn volume(&self, node: &str, request: &AccessRequest) -> Result<(), String> {
-        only(&request.verb, &["get"], "can only get individual resources of this type")?;
         let volume = self.volumes.get(None, &request.name).map(|volume| volume.value());
+        // A node lets go of what lay on it.
+        if request.verb == "patch" && request.subresource.is_empty() && volume.as_ref().is_some_and(|it| lies_on(it, node)) {
+            return Ok(());
+        }
+        only(&request.verb, &["get"], "can only get individual resources of this type")?;
         let text = |pointer: &str| {
             let found = volume.as_ref().and_then(|volume| volume.pointer(pointer)).and_then(serde_json::Value::as_str);
             found.unwrap_or_default().to_owned()
@@ -144,6 +148,13 @@ impl NodeAuthorizer {
             _ => Err(String::new()),
         }
     }
+}
+
+/// Whether this volume of the local provisioner has its folder on `node`.
+fn lies_on(volume: &serde_json::Value, node: &str) -> bool {
+    let is_local = volume.pointer("/spec/csi/driver").is_some_and(|driver| driver == "local-path.coracle.dev");
+    let at = volume.pointer("/spec/nodeAffinity/required/nodeSelectorTerms/0/matchExpressions/0/values/0");
+    is_local && at.is_some_and(|at| at == node)
 }
 
 fn unrelated(node: &str) -> String {

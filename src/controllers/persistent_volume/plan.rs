@@ -6,7 +6,7 @@ use std::sync::Arc;
 use api::Quantity;
 use client::informers::Key;
 use k8s_openapi::api::core::v1::{
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec,
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeSpec, Pod,
 };
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
@@ -14,10 +14,12 @@ use kube::core::{Selector, SelectorExt};
 use serde_json::{Value, json};
 
 use crate::owners::{is_deleting, name, namespace};
+use crate::pods::is_finished;
 
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 /// The provisioner of classes whose volumes are made by hand.
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
@@ -70,7 +72,7 @@ pub(super) fn is_pending(claim: &PersistentVolumeClaim) -> bool {
 }
 
 /// The class that the claim names; empty names are none.
-pub(super) fn class_of_claim(claim: &PersistentVolumeClaim) -> Option<&str> {
+pub(crate) fn class_of_claim(claim: &PersistentVolumeClaim) -> Option<&str> {
     let old = annotation(claim, OLD_CLASS).map(String::as_str);
     let class = old.or_else(|| claim.spec.as_ref()?.storage_class_name.as_deref());
     class.filter(|class| !class.is_empty())
@@ -137,6 +139,35 @@ fn best(claim: &PersistentVolumeClaim, volumes: &[Arc<PersistentVolume>]) -> Opt
     fitting.min_by_key(|volume| (size(volume), name(&volume.metadata).to_owned())).cloned()
 }
 
+/// The pods that a claim waits for.
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    /// One of them is on a node already.
+    pub is_placed: bool,
+    /// Those that are not.
+    pub waiting: Vec<String>,
+}
+
+impl Consumers {
+    pub fn of(pods: &[Arc<Pod>]) -> Self {
+        let is_placed = |pod: &Arc<Pod>| {
+            pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).is_some_and(|node| !node.is_empty())
+        };
+        let (placed, waiting): (Vec<_>, Vec<_>) =
+            pods.iter().filter(|pod| !is_finished(pod)).partition(|pod| is_placed(pod));
+        let waiting = waiting.iter().map(|pod| name(&pod.metadata).to_owned()).collect();
+        Self { is_placed: !placed.is_empty(), waiting }
+    }
+
+    fn wait(&self) -> ClaimPlan {
+        match self.waiting.as_slice() {
+            [] => wait("WaitForFirstConsumer", "waiting for first consumer to be created before binding"),
+            [pod] => wait("WaitForPodScheduled", format!("waiting for pod {pod} to be scheduled")),
+            pods => wait("WaitForPodScheduled", format!("waiting for pods {} to be scheduled", pods.join(","))),
+        }
+    }
+}
+
 fn wait(reason: &'static str, message: impl Into<String>) -> ClaimPlan {
     ClaimPlan::Wait { reason, message: message.into(), is_bad: false }
 }
@@ -144,7 +175,7 @@ fn wait(reason: &'static str, message: impl Into<String>) -> ClaimPlan {
 pub(super) fn claim(
     claim: &PersistentVolumeClaim,
     class: Option<&StorageClass>,
-    has_consumer: bool,
+    consumers: &Consumers,
     volumes: &[Arc<PersistentVolume>],
 ) -> ClaimPlan {
     let wanted = claim_spec(claim).volume_name.unwrap_or_default();
@@ -155,8 +186,14 @@ pub(super) fn claim(
         return ClaimPlan::Nothing;
     }
     let mode = class.and_then(|class| class.volume_binding_mode.as_deref());
-    if mode == Some("WaitForFirstConsumer") && !has_consumer {
-        return wait("WaitForFirstConsumer", "waiting for first consumer to be created before binding");
+    let is_settled = annotation(claim, SELECTED_NODE).is_some() || consumers.is_placed;
+    if mode == Some("WaitForFirstConsumer") && !is_settled {
+        // What somebody has kept for the claim needs no choice of a node.
+        return match volumes.iter().find(|volume| is_for(volume, claim) && has_enough(volume, claim)) {
+            Some(volume) if has_uid(volume) => ClaimPlan::Bind(volume.clone()),
+            Some(volume) => ClaimPlan::Take(volume.clone()),
+            None => consumers.wait(),
+        };
     }
     match best(claim, volumes) {
         Some(volume) if is_for(&volume, claim) && has_uid(&volume) => ClaimPlan::Bind(volume),

@@ -69,7 +69,7 @@ fn claims_get_the_smallest_volume_that_fits() {
         ),
     ] {
         let claim = claim(spec.clone());
-        assert_eq!(told(&plan::claim(&claim, None, true, &volumes)), wanted, "{spec}");
+        assert_eq!(told(&plan::claim(&claim, None, &Consumers { is_placed: true, waiting: vec![] }, &volumes)), wanted, "{spec}");
     }
 }
 
@@ -82,10 +82,22 @@ fn classes_decide_when_and_by_whom() {
         .unwrap()
     };
     let claim = claim(json!({ "storageClassName": "gold" }));
-    let of = |mode: &str, consumer: bool| told(&plan::claim(&claim, Some(&class(mode)), consumer, &[]));
-    assert_eq!(of("WaitForFirstConsumer", false), "WaitForFirstConsumer");
-    assert_eq!(of("WaitForFirstConsumer", true), "provision p.io/x");
-    assert_eq!(of("Immediate", false), "provision p.io/x");
+    let of = |mode: &str, is_placed: bool, waiting: &[&str]| {
+        let consumers = Consumers { is_placed, waiting: waiting.iter().map(|pod| (*pod).to_owned()).collect() };
+        told(&plan::claim(&claim, Some(&class(mode)), &consumers, &[]))
+    };
+    assert_eq!(of("WaitForFirstConsumer", false, &[]), "WaitForFirstConsumer");
+    assert_eq!(of("WaitForFirstConsumer", false, &["p"]), "WaitForPodScheduled");
+    assert_eq!(of("WaitForFirstConsumer", true, &[]), "provision p.io/x");
+    assert_eq!(of("Immediate", false, &[]), "provision p.io/x");
+    let mut chosen = claim.clone();
+    chosen.metadata.annotations =
+        Some([("volume.kubernetes.io/selected-node".to_owned(), "a".to_owned())].into_iter().collect());
+    let class = class("WaitForFirstConsumer");
+    assert_eq!(told(&plan::claim(&chosen, Some(&class), &Consumers::default(), &[])), "provision p.io/x");
+    let kept = json!({ "storageClassName": "gold", "claimRef": { "namespace": "n", "name": "c", "uid": "u" } });
+    let kept = [volume_named("a", "9Gi", kept)];
+    assert_eq!(told(&plan::claim(&claim, Some(&class), &Consumers::default(), &kept)), "bind a");
 }
 
 #[test]

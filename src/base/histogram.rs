@@ -4,8 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The upper bounds of the steps, in microseconds. What took longer than the last is in a step of its own.
-pub const BOUNDS_US: [u64; 14] =
-    [100, 250, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000];
+pub const BOUNDS_US: [u64; 14] = [
+    100, 250, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000, 30_000_000,
+];
 const STEPS: usize = BOUNDS_US.len() + 1;
 
 /// Counts durations. Any number of threads may observe at once.

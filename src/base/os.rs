@@ -138,3 +138,61 @@ pub fn process() -> Process {
         age: Duration::from_secs(process.run_time()),
     })
 }
+
+/// Bytes of memory that another process holds, if it is there.
+pub fn resident_bytes(process: u32) -> Option<u64> {
+    let id = sysinfo::Pid::from_u32(process);
+    let mut system = sysinfo::System::new();
+    let memory = sysinfo::ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[id]), true, memory);
+    system.process(id).map(sysinfo::Process::memory)
+}
+
+/// How much there is of something, and how much of it is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// All of it.
+    pub total: u64,
+    /// What may still be taken.
+    pub available: u64,
+}
+
+/// Bytes of memory of the host, or of the group of processes that this one is held to if that is less.
+pub fn memory() -> Room {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let host = Room { total: system.total_memory(), available: system.available_memory() };
+    match system.cgroup_limits() {
+        Some(group) if group.total_memory > 0 && group.total_memory < host.total => {
+            Room { total: group.total_memory, available: group.free_memory.min(host.available) }
+        }
+        _ => host,
+    }
+}
+
+/// Bytes of the file system that `path` is on; nothing where it does not say.
+pub fn disk(path: &std::path::Path) -> Option<Room> {
+    let room = Room { total: fs4::total_space(path).ok()?, available: fs4::available_space(path).ok()? };
+    (room.total > 0).then_some(room)
+}
+
+/// Processes and threads that the host can have; nothing where it does not say.
+pub fn processes() -> Option<Room> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    let total = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()?;
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let used: u64 = load.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()?;
+    Some(Room { total, available: total.saturating_sub(used) })
+}
+
+/// What tells this machine from others for as long as it is installed, and this run of it from the next: empty where the
+/// operating system does not say.
+pub fn machine_ids() -> (String, String) {
+    let read = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    if cfg!(target_os = "linux") {
+        return (read("/etc/machine-id"), read("/proc/sys/kernel/random/boot_id"));
+    }
+    (String::new(), String::new())
+}

@@ -12,19 +12,30 @@ use client::Client;
 use client::events::Recorder;
 use client::informers::{Informer, Informers, Key, Selection};
 use images::ImageStore;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use network::PodNetwork;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::context::Context;
-use crate::logs::Logs;
+use crate::figures::{Figures, Signal};
+use crate::fitting;
+use crate::image_gc::{self, Collection};
+use crate::logs::{LogLimits, Logs};
+use crate::machine::Eviction;
 use crate::pod::{self, Wanted};
 use crate::present::Presence;
+use crate::pressure::{Pressure, Thresholds, Watch};
 use crate::registration::{Registration, capacity};
 use crate::sandbox::Sandbox;
+use crate::stats::{About, NodeStats};
+use crate::volumes::{self, Allowed, Surface, Volumes};
 
 const REGISTER_TRIES: u32 = 8;
+/// How long a pod gets to end that holds more than it may.
+const OVER_LIMIT_GRACE: Duration = Duration::from_secs(1);
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -41,6 +52,14 @@ pub struct Config {
     pub host_ip: IpAddr,
     /// The version that the Node shows.
     pub version: String,
+    /// Folders of the host that pods may mount.
+    pub allow_host_paths: Vec<PathBuf>,
+    /// How much of what containers print is kept.
+    pub log_limits: LogLimits,
+    /// From where on the node is short of memory, disk or processes.
+    pub eviction: Thresholds,
+    /// When images go that no pod of the node names.
+    pub image_limits: images::Limits,
 }
 
 impl Default for Config {
@@ -52,6 +71,10 @@ impl Default for Config {
             labels: BTreeMap::new(),
             host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             version: concat!("v", env!("CARGO_PKG_VERSION")).to_owned(),
+            allow_host_paths: Vec::new(),
+            log_limits: LogLimits::default(),
+            eviction: Thresholds::default(),
+            image_limits: images::Limits::default(),
         }
     }
 }
@@ -91,6 +114,7 @@ pub struct Node {
     logs: Logs,
     presence: Presence,
     ready: watch::Receiver<bool>,
+    stats: NodeStats,
     stop: mpsc::Sender<(Duration, mpsc::Sender<()>)>,
 }
 
@@ -107,21 +131,63 @@ impl Node {
         network: PodNetwork,
         tasks: &Tasks,
     ) -> Result<Self, RegisterError> {
-        let Config { name, folder, capacity: overrides, labels, host_ip, version } = config;
+        let Config {
+            name,
+            folder,
+            capacity: overrides,
+            labels,
+            host_ip,
+            version,
+            allow_host_paths,
+            log_limits,
+            eviction,
+            image_limits,
+        } = config;
         let failed = |source| RegisterError::Folder { folder: folder.clone(), source };
-        let logs = Logs::open_folder(folder.join("logs")).map_err(failed)?;
+        let logs = Logs::open_limited(folder.join("logs"), log_limits).map_err(failed)?;
         let presence = Presence::default();
-        let volumes = folder.join("volumes");
-        std::fs::create_dir_all(&volumes).map_err(failed)?;
         let host = base::os::host();
-        let capacity = capacity(&host, &overrides);
-        let pod_cidr = network.config().pod_cidr.to_string();
-        let registration =
-            Registration { name: name.clone(), capacity: capacity.clone(), labels, host, host_ip, version, pod_cidr };
+        let capacity = capacity(&host, &folder, &overrides);
+        let (pressure, pressed) = watch::channel(Pressure::default());
+        let registration = Registration {
+            name: name.clone(),
+            capacity: capacity.clone(),
+            labels,
+            host,
+            host_ip,
+            version: version.clone(),
+            pod_cidr: network.config().pod_cidr.to_string(),
+            ids: base::os::machine_ids(),
+            images: images.clone(),
+            pressure: pressed.clone(),
+        };
         let node = register(&registration, &client).await?;
         let informers = Informers::new(client.clone(), tasks);
         let pods = informers.selected::<Pod>(&Selection::fields(format!("spec.nodeName={name}")));
         let events = Recorder::new(client.clone(), tasks, "kubelet", Some(name.clone()));
+        let (volumes, evictions) = Volumes::open(Surface {
+            node: name.clone(),
+            folder: folder.clone(),
+            client: client.clone(),
+            events: events.clone(),
+            images: images.clone(),
+            host_ip,
+            allocatable: capacity.clone(),
+            allowed: Allowed::new(allow_host_paths),
+            logs: logs.clone(),
+            tasks: tasks.clone(),
+        })
+        .map_err(failed)?;
+        volumes.follow(&pods);
+        let collection = Collection {
+            images: images.clone(),
+            pods: pods.clone(),
+            events: events.clone(),
+            node: client::events::reference(&node),
+            folder: folder.clone(),
+            limits: image_limits,
+        };
+        image_gc::start(collection, tasks);
         let context = Arc::new(Context {
             client: client.clone(),
             sandbox,
@@ -134,12 +200,29 @@ impl Node {
             volumes,
             host_ip,
             allocatable: capacity,
+            figures: Figures::default(),
             tasks: tasks.clone(),
+        });
+        let stats = NodeStats::start(
+            About { name: name.clone(), version, folder: folder.clone(), thresholds: eviction },
+            Arc::clone(&context),
+            pods.clone(),
+            tasks,
+        );
+        let (out, pressing) = mpsc::unbounded_channel();
+        let watch_over =
+            Watch { context: Arc::clone(&context), pods: pods.clone(), folder, thresholds: eviction, pressure, out };
+        let (shutdown, about) = (tasks.shutdown(), context.events.clone());
+        tasks.service("node pressure", async move {
+            tokio::select! {
+                () = watch_over.run() => {}
+                () = shutdown.cancelled() => {}
+            }
         });
         let shutdown = tasks.shutdown();
         tasks.service("node lease", async move {
             tokio::select! {
-                () = registration.live(&client, node) => {}
+                () = registration.live(&client, node, &about) => {}
                 () = shutdown.cancelled() => {}
             }
         });
@@ -148,11 +231,12 @@ impl Node {
         let shutdown = tasks.shutdown();
         tasks.service("node", async move {
             tokio::select! {
-                () = Agent { context, pods, running: HashMap::new() }.run(&ready_sender, stops) => {}
+                () = Agent { context, pods, running: HashMap::new(), pressure: pressed }
+                    .run(&ready_sender, stops, Evictions { storage: evictions, pressing }) => {}
                 () = shutdown.cancelled() => {}
             }
         });
-        Ok(Self { name, logs, presence, ready, stop })
+        Ok(Self { name, logs, presence, ready, stats, stop })
     }
 
     /// Waits until the node knows its pods.
@@ -168,6 +252,11 @@ impl Node {
     /// The containers that run.
     pub fn presence(&self) -> Presence {
         self.presence.clone()
+    }
+
+    /// What the node and its containers use.
+    pub fn stats(&self) -> NodeStats {
+        self.stats.clone()
     }
 
     /// What containers printed.
@@ -208,6 +297,15 @@ struct Agent {
     context: Arc<Context>,
     pods: Informer<Pod>,
     running: HashMap<Key, Known>,
+    pressure: watch::Receiver<Pressure>,
+}
+
+/// Who tells of pods that have to go.
+struct Evictions {
+    /// They hold more than they may.
+    storage: mpsc::UnboundedReceiver<volumes::Eviction>,
+    /// The node is short of something.
+    pressing: mpsc::UnboundedReceiver<(Key, String, Eviction)>,
 }
 
 struct Known {
@@ -216,7 +314,12 @@ struct Known {
 }
 
 impl Agent {
-    async fn run(mut self, ready: &watch::Sender<bool>, mut stops: mpsc::Receiver<(Duration, mpsc::Sender<()>)>) {
+    async fn run(
+        mut self,
+        ready: &watch::Sender<bool>,
+        mut stops: mpsc::Receiver<(Duration, mpsc::Sender<()>)>,
+        mut evictions: Evictions,
+    ) {
         let mut changes = self.pods.changes();
         self.pods.synced().await;
         for key in self.pods.keys() {
@@ -227,6 +330,8 @@ impl Agent {
         loop {
             tokio::select! {
                 keys = changes.next() => keys.into_iter().for_each(|key| self.observe(key)),
+                Some(over) = evictions.storage.recv() => self.over_limit(over),
+                Some((key, uid, eviction)) = evictions.pressing.recv() => self.evict(&key, &uid, eviction),
                 Some((grace, ended)) = stops.recv() => {
                     for (_, known) in self.running.drain() {
                         let ended = ended.clone();
@@ -238,6 +343,34 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// A pod has written more than it may.
+    fn over_limit(&self, over: volumes::Eviction) {
+        let volumes::Eviction { key, uid, message } = over;
+        self.context.figures.evicted(Signal::PodStorage);
+        let eviction = Eviction { reason: "Evicted", message, grace: OVER_LIMIT_GRACE, disruption: false };
+        self.evict(&key, &uid, eviction);
+    }
+
+    fn evict(&self, key: &Key, uid: &str, eviction: Eviction) {
+        if let Some(known) = self.running.get(key).filter(|known| known.uid.as_deref() == Some(uid)) {
+            known.wanted.send_modify(|wanted| wanted.eviction = Some(eviction));
+        }
+    }
+
+    /// Why a pod that is new here is not begun.
+    fn refusal(&self, pod: &Pod) -> Option<Eviction> {
+        let begun = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+        if begun || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let refused = |reason, message| Eviction { reason, message, grace: Duration::ZERO, disruption: false };
+        if let Some(message) = self.pressure.borrow().refuses(pod) {
+            return Some(refused("Evicted", message));
+        }
+        let capacity = &self.context.allocatable;
+        fitting::refuses(pod, capacity, || self.pods.list()).map(|(reason, message)| refused(reason, message))
     }
 
     fn observe(&mut self, key: Key) {
@@ -255,10 +388,23 @@ impl Agent {
             }
             None => {
                 let uid = pod.metadata.uid.clone();
-                let (wanted, receiver) = watch::channel(Wanted { pod, gone: false, shutdown: None });
+                let eviction = self.refusal(&pod);
+                if eviction.is_none() {
+                    self.count(&pod);
+                }
+                let (wanted, receiver) = watch::channel(Wanted { pod, gone: false, shutdown: None, eviction });
                 self.context.tasks.job("pod", pod::run(self.context.clone(), receiver));
                 self.running.insert(key, Known { uid, wanted });
             }
+        }
+    }
+
+    /// How long it took from the making of a pod to here.
+    fn count(&self, pod: &Pod) {
+        let begun = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
+        if let Some(Time(made)) = pod.metadata.creation_timestamp.as_ref().filter(|_| !begun) {
+            let took = Timestamp::now().duration_since(*made).try_into().unwrap_or_default();
+            self.context.figures.stages.schedule.observe(took);
         }
     }
 
@@ -269,11 +415,7 @@ impl Agent {
         let (logs, volumes) = (self.context.logs.clone(), self.context.volumes.clone());
         tokio::task::spawn_blocking(move || {
             logs.sweep(|uid| known.contains(uid));
-            for entry in std::fs::read_dir(volumes).into_iter().flatten().flatten() {
-                if entry.file_name().to_str().is_some_and(|uid| !known.contains(uid)) {
-                    let _ = std::fs::remove_dir_all(entry.path());
-                }
-            }
+            volumes.sweep(&known);
         });
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use base::Tasks;
@@ -13,9 +12,11 @@ use images::ImageStore;
 use k8s_openapi::api::core::v1::Service;
 use network::PodNetwork;
 
+use crate::figures::Figures;
 use crate::logs::Logs;
 use crate::present::Presence;
 use crate::sandbox::Sandbox;
+use crate::volumes::Volumes;
 
 pub(crate) struct Context {
     pub client: Client,
@@ -26,9 +27,9 @@ pub(crate) struct Context {
     pub presence: Presence,
     pub events: Recorder,
     pub services: Informer<Service>,
-    /// Where the volumes of pods lie.
-    pub volumes: PathBuf,
+    pub volumes: Volumes,
     pub host_ip: IpAddr,
     pub allocatable: BTreeMap<String, String>,
+    pub figures: Figures,
     pub tasks: Tasks,
 }

@@ -18,26 +18,40 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod captured;
 mod context;
 mod environment;
+mod figures;
+mod fitting;
+mod grants;
+mod hooks;
+mod image_gc;
+mod last_words;
 mod launch;
 mod logs;
 mod machine;
 mod pod;
 mod present;
+mod pressure;
 mod probing;
+mod pulling;
 mod registration;
 mod resources;
+mod root;
 mod sandbox;
 mod settings;
 mod sources;
+mod stats;
 mod volumes;
 
 pub use agent::{Config, Node, RegisterError};
-pub use logs::{LogError, LogOf, LogOptions, LogStream, Logs};
+pub use logs::{LogError, LogLimits, LogOf, LogOptions, LogStream, Logs};
 pub use present::{Presence, Present};
+pub use pressure::Thresholds;
+pub use root::Root;
 pub use sandbox::{
-    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Limits, Mount, Output, PrepareError, Sandbox,
-    StartError, Stats, Stdin, Stream,
+    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Grants, Handles, Limits, LogLevel, Mount, Output, Place,
+    PrepareError, Reading, Sandbox, StartError, Stats, Stdin, Stream,
 };
 pub use settings::{SettingError, Settings};
+pub use stats::{ContainerFigures, NodeFigures, NodeStats, Page};

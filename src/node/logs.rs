@@ -1,7 +1,7 @@
 //! What containers print: files on disk, and streams of them.
 //!
 //! ```text
-//! guest → Output::write → buffer of the run → one writer thread → ATTEMPT.log → (10 MiB) → ATTEMPT.log.1
+//! guest → Output::write → buffer of the run → one writer thread → ATTEMPT.log → (full) → ATTEMPT.log.1 → .2 → …
 //!                           ↑ full, or too fast: the guest waits                    reader: since, tail, follow
 //! ```
 //!
@@ -26,7 +26,7 @@ mod reader;
 mod tests;
 mod writer;
 
-use crate::sandbox::Stream;
+use crate::sandbox::{ContainerId, Stream};
 use writer::Writer;
 pub(crate) use writer::{RunLog, RunOutput};
 
@@ -41,6 +41,28 @@ pub struct LogOf {
     pub uid: String,
     /// The container's name.
     pub container: String,
+}
+
+impl From<ContainerId> for LogOf {
+    fn from(id: ContainerId) -> Self {
+        let ContainerId { namespace, pod, uid, container, .. } = id;
+        Self { namespace, pod, uid, container }
+    }
+}
+
+/// How much of what a container prints is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// A file of this size is rotated.
+    pub file_bytes: u64,
+    /// How many files of one run are kept, the one that is written among them.
+    pub files: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { file_bytes: 10 << 20, files: 5 }
+    }
 }
 
 /// Which part of a log is wanted.
@@ -121,9 +143,19 @@ struct Known {
 
 impl Logs {
     pub(crate) fn open_folder(folder: PathBuf) -> io::Result<Self> {
+        Self::open_limited(folder, LogLimits::default())
+    }
+
+    pub(crate) fn open_limited(folder: PathBuf, limits: LogLimits) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
-        let inner = Inner { folder, writer: Writer::start()?, runs: Mutex::default(), pods: Mutex::default() };
+        let writer = Writer::start(limits)?;
+        let inner = Inner { folder, writer, runs: Mutex::default(), pods: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// How many lines were dropped because their containers printed too much.
+    pub fn lines_dropped(&self) -> u64 {
+        self.inner.writer.lines_dropped()
     }
 
     /// The address of a pod on this node.
@@ -205,17 +237,43 @@ impl Logs {
         }
     }
 
+    pub(crate) fn limits(&self) -> LogLimits {
+        self.inner.writer.limits()
+    }
+
+    /// How many bytes a container's logs take on the disk.
+    pub(crate) fn size(&self, of: &LogOf) -> u64 {
+        let folder = self.folder_of(&of.namespace, &of.pod, &of.uid).join(&of.container);
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        files.filter_map(|file| file.metadata().ok()).filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
+    }
+
+    /// Where the logs of a container lie.
+    pub(crate) fn folder_of_container(&self, pod: &k8s_openapi::api::core::v1::Pod, container: &str) -> PathBuf {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let meta = &pod.metadata;
+        self.folder_of(&text(&meta.namespace), &text(&meta.name), &text(&meta.uid)).join(container)
+    }
+
+    /// Where a container's last words may lie. It goes with the logs.
+    pub(crate) fn words_of(&self, of: &LogOf) -> PathBuf {
+        self.folder_of(&of.namespace, &of.pod, &of.uid).join(&of.container).join(WORDS)
+    }
+
     fn folder_of(&self, namespace: &str, pod: &str, uid: &str) -> PathBuf {
         self.inner.folder.join(format!("{namespace}_{pod}_{uid}"))
     }
 }
 
-/// The older half of a log that was rotated.
-fn rotated(path: &Path) -> PathBuf {
+/// A file of a log that was rotated so many times.
+fn rotated(path: &Path, times: u64) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".1");
+    name.push(format!(".{times}"));
     name.into()
 }
+
+/// Beside a container's files.
+const WORDS: &str = "last-words";
 
 /// How long a reader waits for lines that are still on their way to the disk.
 const FLUSH_WAIT: Duration = Duration::from_secs(1);

@@ -12,24 +12,26 @@
 
 use std::time::{Duration, Instant};
 
-use base::backoff::Backoff;
 use jiff::Timestamp;
 
-use crate::sandbox::Exit;
+use crate::sandbox::{Exit, Limits};
 
 mod adopt;
 mod container;
+mod ending;
+mod launching;
 mod plan;
 mod probe;
+mod respec;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use container::{Container, State, Termination, terminated};
-pub(crate) use plan::{ContainerPlan, PodPlan, Restart, Role};
+pub(crate) use plan::{ContainerPlan, PodPlan, Role, plain};
 pub(crate) use probe::{Outcome, ProbeKind, Probes};
 use probe::{Trackers, Verdict};
-pub(crate) use status::Addresses;
+pub(crate) use status::{Addresses, is_ours};
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -40,6 +42,8 @@ const CONFIG_RETRY: Duration = Duration::from_secs(10);
 /// How long `ErrImagePull` shows before it becomes `ImagePullBackOff`.
 const PULL_ERROR_SHOWN: Duration = Duration::from_secs(2);
 const MESSAGE_BYTES_MAX: usize = 4096;
+/// Whoever is stopped although its pod's time is over has this long all the same.
+const GRACE_LEAST: Duration = Duration::from_secs(2);
 
 /// A moment on both clocks: the one that timers need and the one that people read.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +63,29 @@ impl Moment {
 pub(crate) enum Input {
     /// A launch ended.
     Launched(usize, Result<Launched, LaunchError>),
-    /// A container ended.
-    Exited { container: usize, attempt: u32, exit: Exit },
+    /// A container ended. `said` is what it left as its last message.
+    Exited { container: usize, attempt: u32, exit: Exit, said: Option<String> },
     /// A probe ended.
     Probed { container: usize, attempt: u32, kind: ProbeKind, outcome: Outcome },
-    /// The spec names another image.
-    Reimaged { container: usize, image: String },
+    /// The spec has changed. `refused` says why its amounts of resources cannot be given.
+    Respec { plan: Box<PodPlan>, refused: Option<String> },
+    /// The node wants it to go.
+    Evict(Eviction),
     /// Somebody deletes the pod.
     Delete { grace: Duration },
     /// Time passed.
     Tick,
+}
+
+/// Why a node ends a pod that nobody deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Eviction {
+    /// The pod's reason and that of its event.
+    pub reason: &'static str,
+    pub message: String,
+    pub grace: Duration,
+    /// The node ends a pod that did nothing wrong: controllers may want to count it apart.
+    pub disruption: bool,
 }
 
 /// A container that runs.
@@ -78,6 +95,8 @@ pub(crate) struct Launched {
     pub image_id: String,
     pub container_id: String,
     pub started: Timestamp,
+    /// What its postStart hook failed of.
+    pub hook_error: Option<String>,
 }
 
 /// Why a container does not run. The reason is Kubernetes'.
@@ -110,9 +129,14 @@ pub(crate) enum Effect {
         container: usize,
         attempt: u32,
     },
+    /// Stop it; or, when it is being stopped already, within this instead.
     Stop {
         container: usize,
         grace: Duration,
+    },
+    Resize {
+        container: usize,
+        limits: Limits,
     },
     Probe {
         container: usize,
@@ -120,7 +144,8 @@ pub(crate) enum Effect {
         kind: ProbeKind,
     },
     Event {
-        container: usize,
+        /// Nothing when it is about the pod.
+        container: Option<usize>,
         warning: bool,
         reason: &'static str,
         message: String,
@@ -133,12 +158,20 @@ pub(crate) enum Effect {
 enum Phase {
     /// Containers are started as they need it.
     Active,
-    /// All are stopped because the pod ran too long; then it is `Failed`.
-    Expired { reason: &'static str, message: String },
+    /// All are stopped because of the verdict; then it is `Failed`.
+    Expired,
     /// All are stopped; then the object goes.
     Deleting { finished: bool },
     /// It was over before this agent saw it.
     Terminal,
+}
+
+/// Why the pod failed as a whole.
+#[derive(Clone, Debug, PartialEq)]
+struct Judgement {
+    reason: &'static str,
+    message: String,
+    disruption: bool,
 }
 
 /// One pod.
@@ -147,8 +180,14 @@ pub(crate) struct PodMachine {
     plan: PodPlan,
     containers: Vec<Container>,
     phase: Phase,
+    judgement: Option<Judgement>,
     launching: Option<usize>,
-    expires_at: Option<Instant>,
+    /// Since when it runs, for its deadline.
+    began_at: Instant,
+    /// When those that wind down have to be gone.
+    gone_by: Option<Instant>,
+    /// Why the amounts of resources that the spec wants cannot be given.
+    resize_refused: Option<String>,
     conditions: status::Conditions,
 }
 
@@ -157,14 +196,17 @@ impl PodMachine {
     pub fn step(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
-            Input::Launched(index, Ok(launched)) => self.launched(index, launched, now),
+            Input::Launched(index, Ok(launched)) => self.launched(index, launched, now, &mut effects),
             Input::Launched(index, Err(error)) => self.launch_failed(index, &error, now, &mut effects),
-            Input::Exited { container, attempt, exit } => self.exited(container, attempt, exit, now, &mut effects),
+            Input::Exited { container, attempt, exit, said } => {
+                self.exited(container, attempt, (exit, said), now, &mut effects);
+            }
             Input::Probed { container, attempt, kind, outcome } => {
                 self.probed(container, attempt, kind, &outcome, now, &mut effects);
             }
-            Input::Reimaged { container, image } => self.reimaged(container, image, &mut effects),
-            Input::Delete { grace } => self.delete(grace, &mut effects),
+            Input::Respec { plan, refused } => self.respec(*plan, refused, &mut effects),
+            Input::Evict(eviction) => self.evict(eviction, now, &mut effects),
+            Input::Delete { grace } => self.delete(grace, now, &mut effects),
             Input::Tick => {}
         }
         self.advance(now, &mut effects);
@@ -179,7 +221,7 @@ impl PodMachine {
             // Probes rest while a pod winds down.
             [retry, container.pull_shown_until, container.trackers.wake().filter(|_| active)]
         });
-        let expiry = self.expires_at.filter(|_| active);
+        let expiry = self.expires_at().filter(|_| active && !self.is_done());
         containers.chain([expiry]).flatten().min()
     }
 
@@ -188,101 +230,44 @@ impl PodMachine {
         &self.plan
     }
 
-    fn launched(&mut self, index: usize, launched: Launched, now: Moment) {
-        self.launching = None;
-        let next = self.next_attempt(index);
-        let (container, plan) = (&mut self.containers[index], &self.plan.containers[index]);
-        if let State::Terminated(termination) = &container.state {
-            container.last = Some(termination.clone());
-        }
-        container.attempt = next;
-        container.has_run = true;
-        container.state = State::Running { started: launched.started };
-        container.image = Some(launched.image);
-        container.image_id = Some(launched.image_id);
-        container.container_id = Some(launched.container_id);
-        container.retry_at = None;
-        container.pull_shown_until = None;
-        container.stopping = false;
-        container.unhealthy = false;
-        container.reimaged = false;
-        container.launches.reset();
-        container.trackers = Trackers::start(&plan.probes, now.at);
+    /// Whether it only shows what an earlier life of it came to.
+    pub fn is_terminal(&self) -> bool {
+        self.phase == Phase::Terminal
     }
 
-    fn next_attempt(&self, index: usize) -> u32 {
-        let container = &self.containers[index];
-        container.attempt + u32::from(container.has_run)
+    /// Whether its containers are stopped for good.
+    pub fn goes(&self) -> bool {
+        self.phase != Phase::Active
     }
 
-    fn launch_failed(&mut self, index: usize, error: &LaunchError, now: Moment, effects: &mut Vec<Effect>) {
-        self.launching = None;
-        let container = &mut self.containers[index];
-        if let State::Terminated(termination) = &container.state {
-            container.last = Some(termination.clone());
-        }
-        let (waiting, wait) = match error.class {
-            LaunchFailure::Config => (true, CONFIG_RETRY),
-            LaunchFailure::Volume => (false, CONFIG_RETRY),
-            LaunchFailure::Pull | LaunchFailure::Image | LaunchFailure::Create => (true, container.launches.fail()),
-        };
-        let reason = if waiting { error.reason } else { "ContainerCreating" };
-        container.state = State::Waiting { reason: reason.to_owned(), message: Some(error.message.clone()) };
-        container.retry_at = Some(now.at + wait);
-        let pull = error.class == LaunchFailure::Pull;
-        container.pull_shown_until = pull.then(|| now.at + PULL_ERROR_SHOWN);
-        if self.phase != Phase::Active {
-            return;
-        }
-        let reason = if error.class == LaunchFailure::Volume { "FailedMount" } else { "Failed" };
-        effects.push(event(
-            index,
-            true,
-            reason,
-            match error.class {
-                LaunchFailure::Volume => error.message.clone(),
-                LaunchFailure::Pull | LaunchFailure::Image => format!("Error: {}", error.reason),
-                LaunchFailure::Config | LaunchFailure::Create => format!("Error: {}", error.message),
-            },
-        ));
+    fn expires_at(&self) -> Option<Instant> {
+        self.plan.active_deadline.map(|deadline| self.began_at + deadline)
     }
 
-    fn exited(&mut self, index: usize, attempt: u32, exit: Exit, now: Moment, effects: &mut Vec<Effect>) {
-        let plan = &self.plan.containers[index];
-        let container = &mut self.containers[index];
-        let State::Running { started } = container.state else { return };
-        if attempt != container.attempt {
-            return;
+    /// Whether every main container is over for good: nothing is left that a deadline could end.
+    fn is_done(&self) -> bool {
+        self.has_failed()
+            || (0..self.containers.len())
+                .filter(|index| self.plan.containers[*index].role == Role::Main)
+                .all(|index| self.is_over(index))
+    }
+
+    fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for (index, (container, plan)) in self.containers.iter_mut().zip(&self.plan.containers).enumerate() {
+            container.show_pull_backoff(index, &plan.image, now, effects);
         }
-        container.trackers = Trackers::default();
-        let termination = terminated(exit, started, container.container_id.clone(), container.unhealthy);
-        let failed = termination.code != 0;
-        container.state = State::Terminated(termination.clone());
-        if container.reimaged {
-            container.retry_at = Some(now.at);
-            return;
+        if self.phase == Phase::Active && self.expires_at().is_some_and(|at| at <= now.at) && !self.is_done() {
+            self.expire(now, effects);
         }
-        if self.phase != Phase::Active || !plan.restarts(self.plan.restart, failed) {
-            return;
+        match self.phase {
+            Phase::Active => {
+                self.launch_next(now, effects);
+                self.stop_the_rest(now, effects);
+                self.run_probes(now, effects);
+            }
+            Phase::Expired | Phase::Deleting { .. } => self.wind_down(now, effects),
+            Phase::Terminal => {}
         }
-        let ran = termination.finished.unwrap_or(now.wall).duration_since(started);
-        if ran.unsigned_abs() >= HEALTHY_AFTER {
-            container.crashes = None;
-        }
-        let Some(crashes) = &mut container.crashes else {
-            // The first restart is immediate.
-            container.crashes = Some(Backoff::new(BACKOFF_FIRST, BACKOFF_MAX));
-            container.retry_at = Some(now.at);
-            return;
-        };
-        let wait = crashes.fail();
-        container.retry_at = Some(now.at + wait);
-        container.last = Some(termination);
-        let message =
-            format!("back-off {} restarting failed container={} pod={}", span(wait), plan.name, self.plan.pod);
-        container.state = State::Waiting { reason: "CrashLoopBackOff".to_owned(), message: Some(message) };
-        let told = format!("Back-off restarting failed container {} in pod {}", plan.name, self.plan.pod);
-        effects.push(event(index, true, "BackOff", told));
     }
 
     fn probed(
@@ -295,173 +280,36 @@ impl PodMachine {
         effects: &mut Vec<Effect>,
     ) {
         let container = &mut self.containers[index];
-        if container.attempt != attempt || !matches!(container.state, State::Running { .. }) {
+        if container.attempt != attempt || !container.is_running() {
             return;
         }
         let verdict = container.trackers.record(kind, outcome, now.at);
-        if let (Outcome::Failure(why), false) = (outcome, container.stopping) {
-            effects.push(event(index, true, "Unhealthy", format!("{} probe failed: {why}", kind.title())));
+        if !container.stopping {
+            let title = kind.title();
+            match outcome {
+                Outcome::Failure(why) => {
+                    effects.push(event(index, true, "Unhealthy", format!("{title} probe failed: {why}")));
+                }
+                Outcome::Unknown(why) => {
+                    let message = format!("{title} probe errored and resulted in unknown state: {why}");
+                    effects.push(event(index, true, "Unhealthy", message));
+                }
+                Outcome::Warning(why) => {
+                    effects.push(event(index, true, "ProbeWarning", format!("{title} probe warning: {why}")));
+                }
+                Outcome::Success => {}
+            }
         }
-        if verdict == Verdict::Kill && !container.stopping {
+        if verdict == Verdict::Kill && !container.stopping && self.phase == Phase::Active {
             let plan = &self.plan.containers[index];
-            let message = format!("Container {} failed {} probe, will be restarted", plan.name, kind.word());
+            let again = if plan.restarts(self.plan.restart, 137) { ", will be restarted" } else { "" };
+            let message = format!("Container {} failed {} probe{again}", plan.name, kind.word());
             effects.push(event(index, false, "Killing", message));
             let grace = plan.probes.get(kind).and_then(|spec| spec.grace).unwrap_or(self.plan.grace);
             container.stopping = true;
             container.unhealthy = true;
             effects.push(Effect::Stop { container: index, grace });
         }
-    }
-
-    /// A new image: what runs is replaced, what waits for the old one tries the new one at once.
-    fn reimaged(&mut self, index: usize, image: String, effects: &mut Vec<Effect>) {
-        let (plan, container) = (&mut self.plan.containers[index], &mut self.containers[index]);
-        if plan.image == image || self.phase != Phase::Active {
-            return;
-        }
-        plan.image = image;
-        match &container.state {
-            State::Running { .. } if !container.stopping => {
-                container.stopping = true;
-                container.reimaged = true;
-                let message = format!("Container {} definition changed, will be restarted", plan.name);
-                effects.push(event(index, false, "Killing", message));
-                effects.push(Effect::Stop { container: index, grace: self.plan.grace });
-            }
-            State::Running { .. } => container.reimaged = true,
-            State::Waiting { .. } => {
-                container.retry_at = None;
-                container.pull_shown_until = None;
-                container.launches.reset();
-            }
-            State::Terminated(_) => {}
-        }
-    }
-
-    fn delete(&mut self, grace: Duration, effects: &mut Vec<Effect>) {
-        if let Phase::Deleting { .. } = self.phase {
-            // A second deletion with a shorter grace period hurries those that still run.
-            if grace < self.plan.grace {
-                self.plan.grace = grace;
-                for (index, container) in self.containers.iter().enumerate() {
-                    if matches!(container.state, State::Running { .. }) {
-                        effects.push(Effect::Stop { container: index, grace });
-                    }
-                }
-            }
-            return;
-        }
-        self.plan.grace = grace;
-        self.phase = Phase::Deleting { finished: false };
-    }
-
-    fn advance(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for (index, (container, plan)) in self.containers.iter_mut().zip(&self.plan.containers).enumerate() {
-            container.show_pull_backoff(index, &plan.image, now, effects);
-        }
-        if self.phase == Phase::Active && self.expires_at.is_some_and(|at| at <= now.at) {
-            let message = "Pod was active on the node longer than the specified deadline".to_owned();
-            self.phase = Phase::Expired { reason: "DeadlineExceeded", message };
-        }
-        match self.phase {
-            Phase::Active => {
-                self.launch_next(now, effects);
-                self.stop_sidecars_of_the_finished(effects);
-                self.run_probes(now, effects);
-            }
-            Phase::Expired { .. } | Phase::Deleting { .. } => self.wind_down(effects),
-            Phase::Terminal => {}
-        }
-    }
-
-    /// Stops what runs: sidecars after everything else.
-    fn wind_down(&mut self, effects: &mut Vec<Effect>) {
-        let grace = self.plan.grace;
-        let running = |container: &Container| matches!(container.state, State::Running { .. });
-        let mains = self
-            .containers
-            .iter()
-            .zip(&self.plan.containers)
-            .any(|(container, plan)| plan.role != Role::Sidecar && running(container));
-        for (index, (container, plan)) in self.containers.iter_mut().zip(&self.plan.containers).enumerate() {
-            if running(container) && !container.stopping && !(mains && plan.role == Role::Sidecar) {
-                container.stopping = true;
-                effects.push(event(index, false, "Killing", format!("Stopping container {}", plan.name)));
-                effects.push(Effect::Stop { container: index, grace });
-            }
-        }
-        let quiet = self.launching.is_none() && !self.containers.iter().any(running);
-        if quiet && self.phase == (Phase::Deleting { finished: false }) {
-            self.phase = Phase::Deleting { finished: true };
-            effects.push(Effect::Finish);
-        }
-    }
-
-    /// When all main containers are over for good, sidecars have nobody left to serve.
-    fn stop_sidecars_of_the_finished(&mut self, effects: &mut Vec<Effect>) {
-        if self.containers.iter().all(|container| !matches!(container.state, State::Running { .. })) {
-            return;
-        }
-        let mut mains = (0..self.containers.len()).filter(|index| self.plan.containers[*index].role == Role::Main);
-        if mains.any(|index| !self.is_over(index)) {
-            return;
-        }
-        let grace = self.plan.grace;
-        for (index, (container, plan)) in self.containers.iter_mut().zip(&self.plan.containers).enumerate() {
-            let running = matches!(container.state, State::Running { .. });
-            if plan.role == Role::Sidecar && running && !container.stopping {
-                container.stopping = true;
-                effects.push(Effect::Stop { container: index, grace });
-            }
-        }
-    }
-
-    fn launch_next(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if self.launching.is_some() {
-            return;
-        }
-        let due =
-            |index: &usize| self.wants_launch(*index) && self.containers[*index].retry_at.is_none_or(|at| at <= now.at);
-        let Some(index) = (0..self.containers.len()).find(due) else { return };
-        self.launching = Some(index);
-        effects.push(Effect::Launch { container: index, attempt: self.next_attempt(index) });
-    }
-
-    /// Whether the container is to be launched, now or when its back-off is over.
-    fn wants_launch(&self, index: usize) -> bool {
-        if self.phase != Phase::Active || self.launching == Some(index) {
-            return false;
-        }
-        let stopped = !matches!(self.containers[index].state, State::Running { .. });
-        stopped && !self.is_over(index) && self.is_unblocked(index) && !self.has_failed()
-    }
-
-    /// Whether everything that comes before the container is done.
-    fn is_unblocked(&self, index: usize) -> bool {
-        let before = self.plan.containers[..index].iter().zip(&self.containers[..index]);
-        before.filter(|(plan, _)| plan.role != Role::Main).all(|(plan, container)| container.is_initialized(plan))
-    }
-
-    /// Whether the container has ended and is not started again.
-    fn is_over(&self, index: usize) -> bool {
-        let plan = &self.plan.containers[index];
-        match &self.containers[index].state {
-            State::Terminated(_) if self.containers[index].reimaged => false,
-            State::Terminated(termination) => {
-                !plan.restarts(self.plan.restart, termination.code != 0)
-                    || (plan.role == Role::Sidecar && self.containers[index].stopping)
-            }
-            _ => false,
-        }
-    }
-
-    /// Whether an init container failed that is not tried again.
-    fn has_failed(&self) -> bool {
-        self.plan.containers.iter().zip(&self.containers).any(|(plan, container)| {
-            plan.role == Role::Init
-                && self.plan.restart == Restart::Never
-                && matches!(&container.state, State::Terminated(termination) if termination.code != 0)
-        })
     }
 
     fn run_probes(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -474,7 +322,11 @@ impl PodMachine {
 }
 
 fn event(container: usize, warning: bool, reason: &'static str, message: String) -> Effect {
-    Effect::Event { container, warning, reason, message }
+    Effect::Event { container: Some(container), warning, reason, message }
+}
+
+fn pod_event(warning: bool, reason: &'static str, message: String) -> Effect {
+    Effect::Event { container: None, warning, reason, message }
 }
 
 /// As Go prints durations of whole seconds: `10s`, `2m40s`.

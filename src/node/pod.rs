@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use base::backoff::Backoff;
@@ -17,19 +18,26 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Container as Spec, Pod, PodStatus};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use network::PodAddress;
-use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use crate::context::Context;
+use crate::last_words::LastWords;
 use crate::launch::{Launch, Order, about, launch};
-use crate::machine::{Addresses, Effect, Input, LaunchError, LaunchFailure, Moment, PodMachine, ProbeKind, Role};
-use crate::probing;
-use crate::sandbox::{Container, ContainerId};
+use crate::logs::LogOptions;
+use crate::machine::{
+    Addresses, Effect, Eviction, Input, LaunchError, LaunchFailure, Moment, PodMachine, PodPlan, ProbeKind, Role, plain,
+};
+use crate::probing::{self, Asked};
+use crate::resources;
+use crate::sandbox::{Container, ContainerId, Exit};
 
+mod stopping;
+mod telling;
 #[cfg(test)]
 mod tests;
+
+use stopping::{Stopping, Until};
 
 /// A pod that only begins is told of after this, unless something better can be told before.
 const GATHER: Duration = Duration::from_millis(30);
@@ -46,6 +54,8 @@ pub(crate) struct Wanted {
     pub gone: bool,
     /// The node stops: end within this, and leave the object as it is. The sender is dropped when the pod has ended.
     pub shutdown: Option<(Duration, mpsc::Sender<()>)>,
+    /// The node wants it to go, and why.
+    pub eviction: Option<Eviction>,
 }
 
 /// What a job came to.
@@ -63,6 +73,12 @@ struct PodTask {
     machine: PodMachine,
     address: Option<PodAddress>,
     running: HashMap<usize, Arc<dyn Container>>,
+    /// Those of them that are being stopped, and until when.
+    stopping: HashMap<usize, watch::Sender<Until>>,
+    /// The spec that the machine knows.
+    generation: Option<i64>,
+    /// When this task first saw the pod, until all of it runs.
+    starting: Option<Instant>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     told: Option<PodStatus>,
     telling: bool,
@@ -76,9 +92,10 @@ struct PodTask {
 /// Runs a pod until its object is gone or the node stops.
 pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wanted>) {
     let pod = wanted.borrow_and_update().pod.clone();
+    let eviction = wanted.borrow().eviction.clone();
     let mut task = PodTask::new(context, pod);
     task.observe_deletion();
-    task.step(Input::Tick);
+    task.step(eviction.map_or(Input::Tick, Input::Evict));
     loop {
         task.consider_telling();
         let tell_at = task.tell_at.filter(|_| !task.telling && !task.finishing);
@@ -107,7 +124,10 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
                     return;
                 }
                 task.pod = now.pod;
-                task.observe_images();
+                task.observe_spec();
+                if let Some(eviction) = now.eviction {
+                    task.step(Input::Evict(eviction));
+                }
                 task.observe_deletion();
             }
             Some(done) = task.jobs.next() => task.done(done),
@@ -119,13 +139,17 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
 impl PodTask {
     fn new(context: Arc<Context>, pod: Arc<Pod>) -> Self {
         let machine = PodMachine::adopt(&pod, Moment::now());
-        let told = pod.status.clone();
+        let told = pod.status.clone().map(telling::ours);
+        let generation = pod.metadata.generation;
         Self {
             context,
             pod,
             machine,
             address: None,
             running: HashMap::new(),
+            stopping: HashMap::new(),
+            generation,
+            starting: Some(Instant::now()),
             jobs: FuturesUnordered::new(),
             told,
             telling: false,
@@ -140,14 +164,14 @@ impl PodTask {
         self.pod.metadata.uid.as_deref().unwrap_or_default()
     }
 
-    fn observe_images(&mut self) {
-        for container in 0..self.machine.plan().containers.len() {
-            let Some(spec) = self.spec_of(container) else { continue };
-            let image = spec.image.unwrap_or_default();
-            if self.machine.plan().containers[container].image != image {
-                self.step(Input::Reimaged { container, image });
-            }
+    fn observe_spec(&mut self) {
+        let generation = self.pod.metadata.generation;
+        if generation.is_some() && generation == self.generation {
+            return;
         }
+        self.generation = generation;
+        let refused = resources::infeasible(&self.pod, &self.context.allocatable);
+        self.step(Input::Respec { plan: Box::new(PodPlan::of(&self.pod)), refused });
     }
 
     fn observe_deletion(&mut self) {
@@ -171,6 +195,7 @@ impl PodTask {
             Done::Input(input) => {
                 if let Input::Exited { container, attempt, .. } = &input {
                     self.running.remove(container);
+                    self.stopping.remove(container);
                     let name = &self.machine.plan().containers[*container].name;
                     self.context.presence.remove(self.uid(), name, *attempt);
                 }
@@ -196,17 +221,25 @@ impl PodTask {
 
     fn launched(&mut self, index: usize, attempt: u32, result: Result<Launch, LaunchError>) {
         let input = match result {
-            Err(error) => Input::Launched(index, Err(error)),
-            Ok(Launch { launched, container, log }) => {
-                let exit = container.exit();
-                self.context.presence.add(self.id(index, attempt), Arc::clone(&container));
+            Err(error) => {
+                self.context.figures.start_failures.fetch_add(1, Ordering::Relaxed);
+                Input::Launched(index, Err(error))
+            }
+            Ok(Launch { launched, container, log, words }) => {
+                let (exit, logs) = (container.exit(), self.context.logs.clone());
+                let of = self.id(index, attempt).into();
+                let limits = self.machine.plan().containers[index].limits().changeable();
+                self.context.presence.add(self.id(index, attempt), &launched.image, limits, Arc::clone(&container));
+                self.context.figures.containers_started.fetch_add(1, Ordering::Relaxed);
                 self.running.insert(index, container);
                 self.jobs.push(
                     async move {
                         let exit = exit.await;
+                        log.tell_of(&exit);
                         // Whoever sees that it ended finds all that it printed.
                         log.close().await;
-                        Done::Input(Input::Exited { container: index, attempt, exit })
+                        let said = last_words(&logs, &of, &words, &exit).await;
+                        Done::Input(Input::Exited { container: index, attempt, exit, said })
                     }
                     .boxed(),
                 );
@@ -227,21 +260,60 @@ impl PodTask {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Launch { container, attempt } => self.begin_launch(container, attempt),
-            Effect::Stop { container, grace } => {
-                if let Some(running) = self.running.get(&container) {
-                    let stop = running.stop(grace);
-                    self.jobs.push(stop.map(|()| Done::Stopped).boxed());
+            Effect::Stop { container, grace } => self.stop(container, grace),
+            Effect::Resize { container, limits } => {
+                let name = &self.machine.plan().containers[container].name;
+                self.context.presence.resize(self.uid(), name, limits);
+                let held = self.running.get(&container).is_some_and(|running| running.resize(limits));
+                if !held {
+                    tracing::debug!(
+                        pod = self.machine.plan().pod,
+                        "a container keeps the limits that it was started with"
+                    );
                 }
             }
             Effect::Probe { container, attempt, kind } => self.probe(container, attempt, kind),
             Effect::Event { container, warning, reason, message } => {
-                let plan = &self.machine.plan().containers[container];
                 let severity = if warning { Severity::Warning } else { Severity::Normal };
-                let about = about(&self.pod, &plan.name, plan.role);
+                let about = match container.map(|index| &self.machine.plan().containers[index]) {
+                    Some(plan) => about(&self.pod, &plan.name, plan.role),
+                    None => client::events::reference(&*self.pod),
+                };
                 self.context.events.event(about, severity, reason, message);
             }
             Effect::Finish => self.finish(),
         }
+    }
+
+    /// Begins to stop a container, or hurries it.
+    fn stop(&mut self, index: usize, grace: Duration) {
+        let until = Until::after(grace);
+        if let Some(known) = self.stopping.get(&index) {
+            known.send_replace(until);
+            return;
+        }
+        let Some(container) = self.running.get(&index).cloned() else { return };
+        let (sender, receiver) = watch::channel(until);
+        self.stopping.insert(index, sender);
+        let plan = &self.machine.plan().containers[index];
+        let (events, about) = (self.context.events.clone(), about(&self.pod, &plan.name, plan.role));
+        let stopping = self.stopping_of(container, self.spec_of(index), self.machine.goes(), receiver);
+        let failed = move |why: String| {
+            tracing::debug!(why, "a preStop hook failed");
+            events.event(about, Severity::Warning, "FailedPreStopHook", "PreStopHook failed".to_owned());
+        };
+        self.jobs.push(stopping.run(failed).map(|()| Done::Stopped).boxed());
+    }
+
+    fn stopping_of(
+        &self,
+        container: Arc<dyn Container>,
+        spec: Option<Spec>,
+        leaves: bool,
+        until: watch::Receiver<Until>,
+    ) -> Stopping {
+        let (network, address) = (self.context.network.clone(), self.address.as_ref().map(PodAddress::ip));
+        Stopping { container, spec, pod: self.machine.plan().pod.clone(), network, address, leaves, until }
     }
 
     fn begin_launch(&mut self, index: usize, attempt: u32) {
@@ -283,16 +355,24 @@ impl PodTask {
     fn spec_of(&self, index: usize) -> Option<Spec> {
         let plan = self.machine.plan().containers.get(index)?;
         let spec = self.pod.spec.as_ref()?;
-        let list = if plan.role == Role::Main { Some(&spec.containers) } else { spec.init_containers.as_ref() };
-        list?.iter().find(|container| container.name == plan.name).cloned()
+        let named = |list: &[Spec]| list.iter().find(|container| container.name == plan.name).cloned();
+        match plan.role {
+            Role::Main => named(&spec.containers),
+            Role::Init | Role::Sidecar => named(spec.init_containers.as_deref()?),
+            Role::Ephemeral => {
+                spec.ephemeral_containers.iter().flatten().find(|container| container.name == plan.name).map(plain)
+            }
+        }
     }
 
     fn probe(&mut self, index: usize, attempt: u32, kind: ProbeKind) {
         let (Some(container), Some(address)) = (self.spec_of(index), &self.address) else { return };
-        let (network, ip) = (self.context.network.clone(), address.ip());
+        let (network, pod) = (self.context.network.clone(), address.ip());
+        let running = self.running.get(&index).cloned();
         let job = async move {
+            let asked = Asked { network: &network, pod, container: &container, running };
             let outcome = match probing::spec(&container, kind) {
-                Some(probe) => probing::run(&network, ip, &container, probe).await,
+                Some(probe) => probing::run(asked, probe).await,
                 None => crate::machine::Outcome::Success,
             };
             Done::Input(Input::Probed { container: index, attempt, kind, outcome })
@@ -307,7 +387,7 @@ impl PodTask {
 
     /// Tells the API of the pod's status when it differs from what was told, at once unless it only begins.
     fn consider_telling(&mut self) {
-        if self.telling || self.finishing {
+        if self.telling || self.finishing || self.machine.is_terminal() {
             return;
         }
         let due = self.tell_at.is_some_and(|at| at <= Instant::now());
@@ -319,16 +399,28 @@ impl PodTask {
             self.tell_at = None;
             return;
         }
-        if !due && only_begins(&status) {
+        if !due && telling::only_begins(&status) {
             self.tell_at.get_or_insert(Instant::now() + GATHER);
             return;
         }
         self.tell_at = None;
         self.telling = true;
-        self.context.logs.know_waiting(self.uid(), waiting(&status));
+        self.count_start(&status);
+        self.context.logs.know_waiting(self.uid(), telling::waiting(&status));
         let (pods, name, uid) = (self.api(), self.name(), self.uid().to_owned());
-        let job = async move { Done::Published(publish(&pods, &name, &uid, status).await) };
+        let told = self.told.clone();
+        let job = async move { Done::Published(telling::publish(&pods, &name, &uid, told.as_ref(), status).await) };
         self.jobs.push(job.boxed());
+    }
+
+    /// A pod has started when all of it has.
+    fn count_start(&mut self, status: &PodStatus) {
+        if status.phase.as_deref() == Some("Running")
+            && let Some(since) = self.starting.take()
+        {
+            self.context.figures.pod_start.observe(since.elapsed());
+            self.context.figures.pods_started.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn api(&self) -> Api<Pod> {
@@ -346,10 +438,11 @@ impl PodTask {
         // Whoever is told that the pod ended may take its address.
         let status = self.status();
         self.address = None;
+        let told = self.told.clone();
         let (pods, name, uid) = (self.api(), self.name(), self.uid().to_owned());
         let job = async move {
             let mut retry = Backoff::new(RETRY_FIRST, RETRY_MAX);
-            while let Err(error) = end(&pods, &name, &uid, &status).await {
+            while let Err(error) = telling::end(&pods, &name, &uid, told.as_ref(), &status).await {
                 tracing::debug!(pod = name, %error, "cannot end a pod");
                 tokio::time::sleep(retry.fail()).await;
             }
@@ -361,7 +454,18 @@ impl PodTask {
     /// Stops whatever runs, without telling the API.
     async fn stop_all(&mut self, grace: Duration) {
         self.context.presence.forget_pod(self.uid());
-        let stops = join_all(self.running.drain().map(|(_, running)| running.stop(grace)));
+        let until = Until::after(grace);
+        for known in self.stopping.values() {
+            known.send_replace(until);
+        }
+        let mut stops = Vec::new();
+        for (index, container) in std::mem::take(&mut self.running) {
+            // Hooks that run already run on; their jobs end with this task.
+            let spec = self.spec_of(index).filter(|_| !self.stopping.contains_key(&index));
+            let (_, receiver) = watch::channel(until);
+            stops.push(self.stopping_of(container, spec, false, receiver).run(|_| {}));
+        }
+        let stops = join_all(stops);
         if tokio::time::timeout(grace + STOP_SLACK, stops).await.is_err() {
             tracing::warn!(pod = self.machine.plan().pod, "containers did not stop in time");
         }
@@ -377,54 +481,30 @@ impl PodTask {
 
     async fn clean_up(self) {
         let namespace = self.pod.metadata.namespace.as_deref().unwrap_or_default().to_owned();
-        let (logs, volumes) = (self.context.logs.clone(), self.context.volumes.join(self.uid()));
+        let (logs, volumes) = (self.context.logs.clone(), self.context.volumes.clone());
         let (name, uid) = (self.name(), self.uid().to_owned());
         let cleaning = tokio::task::spawn_blocking(move || {
             logs.remove(&namespace, &name, &uid);
-            let _ = std::fs::remove_dir_all(volumes);
+            volumes.remove(&uid);
         });
         let _ = cleaning.await;
     }
 }
 
-async fn publish(pods: &Api<Pod>, name: &str, uid: &str, status: PodStatus) -> Result<Box<PodStatus>, kube::Error> {
-    let patch = json!({ "metadata": { "uid": uid }, "status": &status });
-    pods.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
-    Ok(Box::new(status))
-}
-
-async fn end(pods: &Api<Pod>, name: &str, uid: &str, status: &PodStatus) -> Result<(), kube::Error> {
-    let over = |error: &kube::Error| client::is_not_found(error) || client::is_conflict(error);
-    match publish(pods, name, uid, status.clone()).await {
-        Err(error) if over(&error) => return Ok(()),
-        other => other?,
-    };
-    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let options =
-        DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
-    match pods.delete(name, &options).await {
-        Err(error) if over(&error) => Ok(()),
-        other => other.map(drop),
+/// What a container that ended wants known: its own words, or else the end of its log if it asks for that.
+async fn last_words(
+    logs: &crate::logs::Logs,
+    of: &crate::logs::LogOf,
+    words: &LastWords,
+    exit: &Exit,
+) -> Option<String> {
+    let said = words.read();
+    let Some(lines) = words.from_log(exit.code != 0).filter(|_| said.is_none()) else { return said };
+    let options = LogOptions { tail_lines: Some(lines), ..LogOptions::default() };
+    let mut stream = logs.open(of, options).await.ok()?;
+    let mut end = Vec::new();
+    while let Some(Ok(chunk)) = stream.next().await {
+        end.extend_from_slice(&chunk);
     }
-}
-
-/// Whether there is nothing to tell but that containers are being made.
-fn only_begins(status: &PodStatus) -> bool {
-    let all = || status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
-    status.phase.as_deref() == Some("Pending")
-        && all().all(|container| {
-            let waiting = container.state.as_ref().and_then(|state| state.waiting.as_ref());
-            let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
-            container.restart_count == 0 && matches!(reason, Some("ContainerCreating" | "PodInitializing"))
-        })
-}
-
-fn waiting(status: &PodStatus) -> HashMap<String, String> {
-    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
-    all.filter_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.clone()?;
-        Some((container.name.clone(), reason))
-    })
-    .collect()
+    Some(LastWords::shortened(&end)).filter(|text| !text.is_empty())
 }

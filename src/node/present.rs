@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::sandbox::{Container, ContainerId};
+use crate::sandbox::{Container, ContainerId, Limits};
 
 /// A container that runs.
 #[derive(Clone)]
@@ -15,6 +15,10 @@ pub struct Present {
     pub id: ContainerId,
     /// Since when.
     pub since: SystemTime,
+    /// What it runs.
+    pub image: Arc<str>,
+    /// What it is held to.
+    pub limits: Limits,
     /// Itself.
     pub container: Arc<dyn Container>,
 }
@@ -38,10 +42,18 @@ impl Presence {
         self.containers.lock().values().cloned().collect()
     }
 
-    pub(crate) fn add(&self, id: ContainerId, container: Arc<dyn Container>) {
+    pub(crate) fn add(&self, id: ContainerId, image: &str, limits: Limits, container: Arc<dyn Container>) {
         let key = (id.uid.clone(), id.container.clone());
-        let present = Present { id, since: SystemTime::now(), container };
+        let present = Present { id, since: SystemTime::now(), image: image.into(), limits, container };
         self.containers.lock().insert(key, present);
+    }
+
+    /// It is held to other limits from now on.
+    pub(crate) fn resize(&self, uid: &str, container: &str, limits: Limits) {
+        let key = (uid.to_owned(), container.to_owned());
+        if let Some(present) = self.containers.lock().get_mut(&key) {
+            present.limits = limits;
+        }
     }
 
     /// That very run is over; one that came after it stays.

@@ -2,30 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use client::Client;
+use client::events::{Recorder, Severity};
+use images::ImageStore;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{
-    Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus, NodeSystemInfo,
+    ContainerImage, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures, NodeRuntimeHandler,
+    NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
+use tokio::sync::watch;
 
+use crate::pressure::Pressure;
 use crate::resources::FUEL;
 
 const LEASES: &str = "kube-node-lease";
 const LEASE_SECONDS: i32 = 40;
 const RENEW_EVERY: Duration = Duration::from_secs(10);
-/// The status is written when the node starts, and again this often so that its heartbeat is not too old.
-const REPORT_EVERY: Duration = Duration::from_secs(60);
+/// The status is written when it has changed, and else this often, so that its heartbeats are not too old.
+const REPORT_EVERY: Duration = Duration::from_secs(300);
+/// So many images stand in the status, the largest first.
+const IMAGES_SHOWN: usize = 50;
+/// Where nobody can tell how large the disk is: requests for it must not keep pods from being scheduled.
+const DISK: &str = "100Gi";
 
 /// What a node says of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Registration {
     pub name: String,
     pub capacity: BTreeMap<String, String>,
@@ -34,16 +44,25 @@ pub(crate) struct Registration {
     pub host_ip: IpAddr,
     pub version: String,
     pub pod_cidr: String,
+    /// Of the machine, and of this run of it.
+    pub ids: (String, String),
+    pub images: ImageStore,
+    pub pressure: watch::Receiver<Pressure>,
 }
 
 /// What the host has, and what `overrides` says instead.
-pub(crate) fn capacity(host: &base::os::Host, overrides: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+pub(crate) fn capacity(
+    host: &base::os::Host,
+    folder: &Path,
+    overrides: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let memory = base::os::memory().total;
+    let disk = base::os::disk(folder).map(|disk| format!("{}Ki", disk.total >> 10));
     let mut capacity = BTreeMap::from([
         ("cpu".to_owned(), host.cpus.to_string()),
-        ("memory".to_owned(), format!("{}Ki", host.memory_bytes >> 10)),
+        ("memory".to_owned(), format!("{}Ki", memory >> 10)),
         ("pods".to_owned(), "100000".to_owned()),
-        // Nothing is held to it: it is there so that requests for it do not keep a pod from being scheduled.
-        ("ephemeral-storage".to_owned(), "100Gi".to_owned()),
+        ("ephemeral-storage".to_owned(), disk.unwrap_or_else(|| DISK.to_owned())),
         (FUEL.to_owned(), "1E".to_owned()),
     ]);
     capacity.extend(overrides.clone());
@@ -74,16 +93,30 @@ impl Registration {
         nodes.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await
     }
 
-    /// Renews the Lease and refreshes the status until the task is ended.
-    pub async fn live(&self, client: &Client, node: Node) {
-        let mut reported = Instant::now();
+    /// Renews the Lease, and writes the status when it has changed, until the task is ended.
+    pub async fn live(&self, client: &Client, node: Node, events: &Recorder) {
         let mut node = node;
+        let mut reported = (Instant::now(), self.content(&node));
+        let mut pressure = self.pressure.clone();
+        let mut before = *pressure.borrow_and_update();
+        events.event(client::events::reference(&node), Severity::Normal, "Starting", "Starting kubelet.".to_owned());
+        let mut renewed = None::<Instant>;
         loop {
-            if let Err(error) = self.renew(client, &node).await {
-                tracing::warn!(%error, "cannot renew the node's lease");
+            if renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
+                renewed = Some(Instant::now());
+                if let Err(error) = self.renew(client, &node).await {
+                    tracing::warn!(%error, "cannot renew the node's lease");
+                }
             }
-            tokio::time::sleep(RENEW_EVERY).await;
-            if reported.elapsed() < REPORT_EVERY {
+            tokio::select! {
+                () = tokio::time::sleep(RENEW_EVERY) => {}
+                _ = pressure.changed() => {
+                    let now = *pressure.borrow_and_update();
+                    self.tell(events, &node, before, now);
+                    before = now;
+                }
+            }
+            if reported.0.elapsed() < REPORT_EVERY && reported.1 == self.content(&node) {
                 continue;
             }
             let written = match self.report(client, node.status.as_ref()).await {
@@ -92,12 +125,41 @@ impl Registration {
             };
             match written {
                 Ok(written) => {
-                    reported = Instant::now();
                     node = written;
+                    reported = (Instant::now(), self.content(&node));
                 }
                 Err(error) => tracing::warn!(%error, "cannot write the node's status"),
             }
         }
+    }
+
+    /// What would be written, but for the times.
+    fn content(&self, node: &Node) -> NodeStatus {
+        let mut status = self.status(node.status.as_ref(), Timestamp::UNIX_EPOCH);
+        for condition in status.conditions.iter_mut().flatten() {
+            condition.last_transition_time = None;
+        }
+        status
+    }
+
+    fn tell(&self, events: &Recorder, node: &Node, before: Pressure, now: Pressure) {
+        for ((_, was, ..), (_, is, reason, _)) in pressures(before).into_iter().zip(pressures(now)) {
+            if was != is {
+                let reason = reason.replacen("Kubelet", "Node", 1);
+                let message = format!("Node {} status is now: {reason}", self.name);
+                events.event(client::events::reference(node), Severity::Normal, &reason, message);
+            }
+        }
+    }
+
+    fn images(&self) -> Vec<ContainerImage> {
+        let mut images = self.images.list();
+        images.sort_by(|one, other| other.size.cmp(&one.size).then_with(|| one.reference.cmp(&other.reference)));
+        let shown = images.into_iter().take(IMAGES_SHOWN).map(|image| ContainerImage {
+            names: Some(vec![image.reference]),
+            size_bytes: i64::try_from(image.size).ok(),
+        });
+        shown.collect()
     }
 
     async fn renew(&self, client: &Client, node: &Node) -> Result<(), kube::Error> {
@@ -166,14 +228,26 @@ impl Registration {
         NodeStatus {
             capacity: Some(quantities.clone()),
             allocatable: Some(quantities),
-            conditions: Some(conditions(old, now)),
+            conditions: Some(conditions(old, *self.pressure.borrow(), now)),
             addresses: Some(vec![
                 address("InternalIP", self.host_ip.to_string()),
                 address("Hostname", self.name.clone()),
             ]),
             daemon_endpoints: Some(NodeDaemonEndpoints::default()),
+            images: Some(self.images()),
+            runtime_handlers: Some(vec![NodeRuntimeHandler {
+                name: Some(String::new()),
+                features: Some(NodeRuntimeHandlerFeatures {
+                    recursive_read_only_mounts: Some(false),
+                    user_namespaces: Some(false),
+                }),
+            }]),
+            features: Some(NodeFeatures { supplemental_groups_policy: Some(false) }),
             node_info: Some(NodeSystemInfo {
                 architecture: "wasm32".to_owned(),
+                machine_id: self.ids.0.clone(),
+                system_uuid: self.ids.0.clone(),
+                boot_id: self.ids.1.clone(),
                 container_runtime_version: "wasmtime://48.0".to_owned(),
                 kernel_version: self.host.kernel.clone(),
                 kubelet_version: self.version.clone(),
@@ -186,13 +260,31 @@ impl Registration {
     }
 }
 
-fn conditions(old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
-    let rows = [
-        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-    ];
+/// Why a node is short of something, or is not: type, reason and message.
+fn pressures(pressure: Pressure) -> [(&'static str, bool, &'static str, &'static str); 3] {
+    [
+        match pressure.memory {
+            true => {
+                ("MemoryPressure", true, "KubeletHasInsufficientMemory", "kubelet has insufficient memory available")
+            }
+            false => ("MemoryPressure", false, "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        },
+        match pressure.disk {
+            true => ("DiskPressure", true, "KubeletHasDiskPressure", "kubelet has disk pressure"),
+            false => ("DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        },
+        match pressure.pids {
+            true => ("PIDPressure", true, "KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+            false => ("PIDPressure", false, "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        },
+    ]
+}
+
+fn conditions(old: Option<&NodeStatus>, pressure: Pressure, now: Timestamp) -> Vec<NodeCondition> {
+    let word = |holds: bool| if holds { "True" } else { "False" };
+    let [memory, disk, pids] =
+        pressures(pressure).map(|(kind, holds, reason, message)| (kind, word(holds), reason, message));
+    let rows = [memory, disk, pids, ("Ready", "True", "KubeletReady", "kubelet is posting ready status")];
     let known = |kind: &str, status: &str| {
         let conditions = old.and_then(|old| old.conditions.as_ref());
         let condition =

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use api::quantity::Quantity;
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+
+use crate::sandbox::Limits;
 
 /// What fuel is called in limits.
 pub(crate) const FUEL: &str = "coracle.dev/fuel";
@@ -21,7 +23,11 @@ pub(crate) struct Resources {
 impl Resources {
     /// The API server has validated the quantities; one that cannot be read nevertheless is no limit.
     pub fn of(container: &Container) -> Self {
-        let resources = container.resources.clone().unwrap_or_default();
+        container.resources.as_ref().map_or_else(|| Self::required(&ResourceRequirements::default()), Self::required)
+    }
+
+    /// The API server has validated the quantities; one that cannot be read nevertheless is no limit.
+    pub fn required(resources: &ResourceRequirements) -> Self {
         let limit = |name: &str| quantity(resources.limits.as_ref(), name);
         let request = |name: &str| quantity(resources.requests.as_ref(), name);
         let positive = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -36,8 +42,30 @@ impl Resources {
     }
 }
 
+impl Resources {
+    /// What of it can change while a container runs.
+    pub fn changeable(self) -> Limits {
+        Limits { memory_bytes: self.memory_bytes, cpu_millis: self.cpu_millis, cpu_weight: self.cpu_weight }
+    }
+}
+
 pub(crate) fn quantity(list: Option<&BTreeMap<String, Text>>, name: &str) -> Option<Quantity> {
     list?.get(name)?.0.parse().ok()
+}
+
+/// Why the node could never give what the pod asks for, if so.
+pub(crate) fn infeasible(pod: &Pod, allocatable: &BTreeMap<String, String>) -> Option<String> {
+    let containers = || pod.spec.iter().flat_map(|spec| &spec.containers);
+    ["cpu", "memory"].into_iter().find_map(|name| {
+        let units = |quantity: Quantity| if name == "cpu" { quantity.milli_value() } else { quantity.value() };
+        let capacity = units(allocatable.get(name)?.parse().ok()?);
+        let asked: i64 = containers()
+            .filter_map(|container| quantity(container.resources.as_ref()?.requests.as_ref(), name))
+            .map(units)
+            .fold(0, i64::saturating_add);
+        (asked > capacity)
+            .then(|| format!("Node didn't have enough capacity: {name}, requested: {asked}, capacity: {capacity}"))
+    })
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reading a run's files: since, tail, limit, follow.
+//! Reading a run's files: since, tail, limit, follow. A piece at a time, so that a log of any size takes no memory.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,7 +12,10 @@ use tokio::sync::watch;
 use super::writer::Progress;
 use super::{FLUSH_WAIT, LogOptions, LogStream, RunLog, line, rotated};
 
-const CHUNK_BYTES: usize = 64 << 10;
+/// Longer than any line: pieces end with a line.
+const CHUNK_BYTES: u64 = 64 << 10;
+/// Older files are looked for up to here where nobody says how many there are.
+const OLDER_MAX: u64 = 1000;
 
 pub(super) fn path(folder: &Path, attempt: u32) -> PathBuf {
     folder.join(format!("{attempt}.log"))
@@ -33,15 +36,153 @@ pub(super) fn attempts(folder: &Path) -> io::Result<Vec<u32>> {
 
 pub(super) fn remove(folder: &Path, attempt: u32) {
     let path = path(folder, attempt);
-    let _ = fs::remove_file(rotated(&path));
+    for older in 1..=older(&path) {
+        let _ = fs::remove_file(rotated(&path, older));
+    }
     let _ = fs::remove_file(path);
 }
 
-/// How much was read of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many older files there are.
+pub(super) fn older(path: &Path) -> u64 {
+    (1..OLDER_MAX).take_while(|number| rotated(path, *number).exists()).last().unwrap_or(0)
+}
+
+/// A place in a run: how many files were full before this one, and how far into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
-    rotations: u64,
+    file: u64,
     offset: u64,
+}
+
+/// The files of a run at one moment.
+struct Files {
+    path: PathBuf,
+    /// The number of the one that is written.
+    newest: u64,
+    /// The number of the oldest that is kept.
+    oldest: u64,
+    /// How much of the newest is there.
+    length: u64,
+}
+
+impl Files {
+    fn open(&self, file: u64) -> io::Result<File> {
+        match self.newest - file {
+            0 => File::open(&self.path),
+            age => File::open(rotated(&self.path, age)),
+        }
+    }
+
+    fn end(&self) -> Position {
+        Position { file: self.newest, offset: self.length }
+    }
+
+    /// How far a file goes.
+    fn length_of(&self, file: u64) -> io::Result<u64> {
+        if file == self.newest { Ok(self.length) } else { Ok(self.open(file)?.metadata()?.len()) }
+    }
+}
+
+struct Reader {
+    path: PathBuf,
+    live: Option<Arc<RunLog>>,
+}
+
+impl Reader {
+    /// Looks at the files while nobody rotates them.
+    fn with<T>(&self, look: impl FnOnce(&Files) -> io::Result<T>) -> io::Result<T> {
+        let older = older(&self.path);
+        match &self.live {
+            Some(run) => {
+                let progress = run.files.lock();
+                let newest = progress.rotations;
+                let oldest = newest.saturating_sub(self::older(&self.path));
+                look(&Files { path: self.path.clone(), newest, oldest, length: progress.length })
+            }
+            None => {
+                let length = fs::metadata(&self.path)?.len();
+                look(&Files { path: self.path.clone(), newest: older, oldest: 0, length })
+            }
+        }
+    }
+
+    fn end(&self) -> io::Result<Position> {
+        self.with(|files| Ok(files.end()))
+    }
+
+    /// Where the last `count` lines before `end` begin; where everything does if they are not asked for.
+    fn begin(&self, count: Option<u64>) -> io::Result<Position> {
+        self.with(|files| {
+            let Some(count) = count else { return Ok(Position { file: files.oldest, offset: 0 }) };
+            let mut left = count;
+            for file in (files.oldest..=files.newest).rev() {
+                let mut end = files.length_of(file)?;
+                if left == 0 {
+                    return Ok(Position { file, offset: end });
+                }
+                let mut handle = files.open(file)?;
+                let mut first = true;
+                while end > 0 {
+                    let start = end.saturating_sub(CHUNK_BYTES);
+                    handle.seek(SeekFrom::Start(start))?;
+                    let mut bytes = Vec::new();
+                    (&mut handle).take(end - start).read_to_end(&mut bytes)?;
+                    // The break at the very end belongs to the last line.
+                    let searched = if first { bytes.len().saturating_sub(1) } else { bytes.len() };
+                    first = false;
+                    for at in (0..searched).rev().filter(|at| bytes[*at] == b'\n') {
+                        left -= 1;
+                        if left == 0 {
+                            return Ok(Position { file, offset: start + at as u64 + 1 });
+                        }
+                    }
+                    end = start;
+                }
+                left = left.saturating_sub(u64::from(!first));
+                if left == 0 && !first {
+                    return Ok(Position { file, offset: 0 });
+                }
+            }
+            Ok(Position { file: files.oldest, offset: 0 })
+        })
+    }
+
+    /// The next lines after `from`, no further than `until`; nothing when there are none.
+    fn next(&self, from: Position, until: Option<Position>) -> io::Result<(Vec<u8>, Position)> {
+        self.with(|files| {
+            let until = until.unwrap_or_else(|| files.end());
+            // What was rotated away in the meantime is lost.
+            let mut at = if from.file < files.oldest { Position { file: files.oldest, offset: 0 } } else { from };
+            while at < until {
+                let end = if at.file == until.file { until.offset } else { files.length_of(at.file)? };
+                let mut handle = files.open(at.file)?;
+                handle.seek(SeekFrom::Start(at.offset))?;
+                let mut bytes = Vec::new();
+                handle.take(end.saturating_sub(at.offset).min(CHUNK_BYTES)).read_to_end(&mut bytes)?;
+                let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1);
+                bytes.truncate(whole);
+                if !bytes.is_empty() {
+                    let offset = at.offset + bytes.len() as u64;
+                    return Ok((bytes, Position { offset, ..at }));
+                }
+                if at.file >= until.file {
+                    break;
+                }
+                at = Position { file: at.file + 1, offset: 0 };
+            }
+            Ok((Vec::new(), at))
+        })
+    }
+}
+
+struct Reading {
+    reader: Arc<Reader>,
+    at: Position,
+    /// As far as there was something when it began; then it follows, if it does.
+    until: Option<Position>,
+    progress: Option<watch::Receiver<Progress>>,
+    options: LogOptions,
+    left: u64,
 }
 
 pub(super) async fn stream(path: PathBuf, live: Option<Arc<RunLog>>, options: LogOptions) -> io::Result<LogStream> {
@@ -49,105 +190,53 @@ pub(super) async fn stream(path: PathBuf, live: Option<Arc<RunLog>>, options: Lo
         // Whoever asks wants to see what was printed before.
         let _ = tokio::time::timeout(FLUSH_WAIT, run.settled()).await;
     }
-    let (reader, wanted) = (live.clone(), options.clone());
-    let (mut shown, position) = blocking(move || read_all(&path, reader.as_deref(), &wanted)).await?;
-    let limit = options.limit_bytes.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    shown.truncate(limit);
-    let left = limit - shown.len();
-    let shown = Bytes::from(shown);
-    let chunks: Vec<io::Result<Bytes>> = (0..shown.len())
-        .step_by(CHUNK_BYTES)
-        .map(|at| Ok(shown.slice(at..(at + CHUNK_BYTES).min(shown.len()))))
-        .collect();
-    let here = stream::iter(chunks);
-    match live {
-        Some(run) if options.follow && left > 0 => Ok(here.chain(follow(run, position, options, left)).boxed()),
-        _ => Ok(here.boxed()),
-    }
+    let progress = live.as_ref().filter(|_| options.follow).map(|run| run.progress.subscribe());
+    let reader = Arc::new(Reader { path, live });
+    let (looking, tail) = (Arc::clone(&reader), options.tail_lines);
+    let (at, until) = blocking(move || Ok((looking.begin(tail)?, looking.end()?))).await?;
+    let left = options.limit_bytes.unwrap_or(u64::MAX);
+    let reading = Reading { reader, at, until: Some(until), progress, options, left };
+    Ok(stream::try_unfold(
+        reading,
+        |mut reading| async move { Ok(reading.next().await?.map(|bytes| (bytes, reading))) },
+    )
+    .boxed())
 }
 
-/// Everything that is there, both files, as it is to be shown.
-fn read_all(path: &Path, live: Option<&RunLog>, options: &LogOptions) -> io::Result<(Vec<u8>, Position)> {
-    let (older, newer, position) = {
-        let guard = live.map(|run| run.files.lock());
-        let newer = File::open(path)?;
-        let offset = newer.metadata()?.len();
-        let rotations = guard.map_or(0, |progress| progress.rotations);
-        (File::open(rotated(path)).ok(), newer.take(offset), Position { rotations, offset })
-    };
-    let mut bytes = Vec::new();
-    if let Some(mut older) = older {
-        older.read_to_end(&mut bytes)?;
-    }
-    let mut newer = newer;
-    newer.read_to_end(&mut bytes)?;
-    let mut shown = Vec::new();
-    match options.tail_lines {
-        None => line::lines(&bytes).for_each(|line| line::show(&mut shown, line, options)),
-        Some(count) => {
-            let count = usize::try_from(count).unwrap_or(usize::MAX);
-            let mut last: Vec<&[u8]> = line::lines(&bytes).rev().take(count).collect();
-            last.reverse();
-            last.into_iter().for_each(|line| line::show(&mut shown, line, options));
-        }
-    }
-    Ok((shown, position))
-}
-
-struct Follow {
-    run: Arc<RunLog>,
-    progress: watch::Receiver<Progress>,
-    position: Position,
-    options: LogOptions,
-    left: usize,
-}
-
-fn follow(run: Arc<RunLog>, position: Position, options: LogOptions, left: usize) -> LogStream {
-    let progress = run.progress.subscribe();
-    let follow = Follow { run, progress, position, options, left };
-    stream::try_unfold(follow, |mut follow| async move {
-        while follow.left > 0 {
-            let position = follow.position;
-            let news = |progress: &Progress| {
-                progress.ended || progress.rotations != position.rotations || progress.length > position.offset
-            };
-            let Ok(progress) = follow.progress.wait_for(news).await.map(|progress| *progress) else { return Ok(None) };
-            let (run, from) = (follow.run.clone(), follow.position);
-            let (bytes, position) = blocking(move || read_on(&run, from)).await?;
-            follow.position = position;
-            let mut shown = Vec::new();
-            line::lines(&bytes).for_each(|line| line::show(&mut shown, line, &follow.options));
-            shown.truncate(follow.left);
-            follow.left -= shown.len();
-            if !shown.is_empty() {
-                return Ok(Some((Bytes::from(shown), follow)));
+impl Reading {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        while self.left > 0 {
+            let ended = self.progress.as_ref().is_some_and(|progress| progress.borrow().ended);
+            let (reader, from, until) = (Arc::clone(&self.reader), self.at, self.until);
+            let (bytes, at) = blocking(move || reader.next(from, until)).await?;
+            self.at = at;
+            if bytes.is_empty() {
+                if self.until.take().is_some() && self.progress.is_some() {
+                    continue;
+                }
+                if ended || !self.grows().await {
+                    return Ok(None);
+                }
+                continue;
             }
-            if progress.ended && bytes.is_empty() {
-                return Ok(None);
+            let mut shown = Vec::new();
+            line::lines(&bytes).for_each(|line| line::show(&mut shown, line, &self.options));
+            shown.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.left -= shown.len() as u64;
+            if !shown.is_empty() {
+                return Ok(Some(shown.into()));
             }
         }
         Ok(None)
-    })
-    .boxed()
-}
-
-/// What came after `from`. Lines are appended whole, so that a cut never falls into one.
-fn read_on(run: &RunLog, from: Position) -> io::Result<(Vec<u8>, Position)> {
-    let progress = run.files.lock();
-    let mut bytes = Vec::new();
-    let mut offset = from.offset;
-    if progress.rotations != from.rotations {
-        let mut older = File::open(rotated(run.path()))?;
-        // After more than one rotation in between, what lay before the older file is lost.
-        let start = if progress.rotations == from.rotations + 1 { offset } else { 0 };
-        older.seek(SeekFrom::Start(start))?;
-        older.read_to_end(&mut bytes)?;
-        offset = 0;
     }
-    let mut newer = File::open(run.path())?;
-    newer.seek(SeekFrom::Start(offset))?;
-    newer.take(progress.length.saturating_sub(offset)).read_to_end(&mut bytes)?;
-    Ok((bytes, Position { rotations: progress.rotations, offset: progress.length }))
+
+    /// Waits until there is more, or there will be none.
+    async fn grows(&mut self) -> bool {
+        let Some(progress) = &mut self.progress else { return false };
+        let at = self.at;
+        let news = |progress: &Progress| progress.ended || progress.rotations != at.file || progress.length > at.offset;
+        progress.wait_for(news).await.is_ok()
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {

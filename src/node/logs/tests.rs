@@ -2,7 +2,6 @@
 
 use futures::TryStreamExt;
 
-use super::writer::FILE_BYTES_MAX;
 use super::*;
 use crate::sandbox::{Output, Stream};
 
@@ -17,8 +16,11 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::limited(LogLimits::default())
+    }
+    fn limited(limits: LogLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { logs: Logs::open_folder(dir.path().to_owned()).unwrap(), _dir: dir }
+        Self { logs: Logs::open_limited(dir.path().to_owned(), limits).unwrap(), _dir: dir }
     }
     async fn read(&self, options: LogOptions) -> String {
         let chunks: Vec<Bytes> = self.logs.open(&of(), options).await.unwrap().try_collect().await.unwrap();
@@ -68,13 +70,14 @@ async fn the_run_before_is_kept_and_older_ones_go() {
 
 #[tokio::test]
 async fn following_sees_every_line_across_rotations_until_the_run_ends() {
-    let fixture = Fixture::new();
+    let limits = LogLimits { file_bytes: 1 << 20, files: 3 };
+    let fixture = Fixture::limited(limits);
     let run = fixture.logs.begin(&of(), 0).unwrap();
     let output = RunOutput(run.clone());
     output.write(Stream::Stdout, b"first");
     let stream = fixture.logs.open(&of(), LogOptions { follow: true, ..LogOptions::default() }).await.unwrap();
     let text = vec![b'x'; 10_000];
-    let lines = usize::try_from(FILE_BYTES_MAX).unwrap() / text.len() + 200;
+    let lines = usize::try_from(limits.file_bytes).unwrap() / text.len() + 200;
     let writing = async {
         for _ in 0..lines {
             // The burst is not the point here; a full buffer is.
@@ -100,4 +103,31 @@ async fn one_who_prints_too_much_waits() {
         output.write(Stream::Stdout, &vec![b'x'; 1 << 20]);
     }
     assert!(output.room().is_some());
+}
+
+#[tokio::test]
+async fn a_log_is_as_many_files_as_the_node_keeps_and_read_through_all_of_them() {
+    let fixture = Fixture::limited(LogLimits { file_bytes: 1, files: 3 });
+    let run = fixture.logs.begin(&of(), 0).unwrap();
+    for number in 0..6 {
+        for part in ["a", "b"] {
+            RunOutput(run.clone()).write(Stream::Stdout, format!("{number}{part}").as_bytes());
+        }
+        // Each pass of the writer begins a file.
+        run.settled().await;
+        drop(run.files.lock());
+    }
+    let text = fixture.read(LogOptions::default()).await;
+    assert!(text.ends_with("5a\n5b\n") && !text.contains("0a"), "{text}");
+    let all: Vec<&str> = text.lines().collect();
+    for count in [1usize, 2, 3, 4, 5, 100] {
+        let options = LogOptions { tail_lines: Some(count as u64), ..LogOptions::default() };
+        let found = fixture.read(options).await;
+        assert_eq!(found.lines().collect::<Vec<_>>(), all[all.len().saturating_sub(count)..], "{count}");
+    }
+    // Nobody remembers the run any more, and its files are still all there.
+    let again = Logs::open_folder(fixture._dir.path().to_owned()).unwrap();
+    let chunks: Vec<Bytes> = again.open(&of(), LogOptions::default()).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(chunks.concat(), text.as_bytes());
+    run.close().await;
 }

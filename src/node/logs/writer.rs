@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{line, rotated};
-use crate::sandbox::{Output, Stream};
+use super::reader::older;
+use super::{LogLimits, line, rotated};
+use crate::sandbox::{Exit, Output, Stream};
 
-/// A file of this size is rotated; one rotated file is kept.
-pub(super) const FILE_BYTES_MAX: u64 = 10 << 20;
 /// A guest waits when so much of its output is not written yet…
 const BUFFER_BYTES: usize = 256 << 10;
 /// …and what it writes nevertheless is dropped beyond this.
@@ -32,10 +32,12 @@ const GATHER: Duration = Duration::from_millis(5);
 /// The thread that writes all logs of the node.
 pub(super) struct Writer {
     queue: mpsc::Sender<Arc<RunLog>>,
+    limits: LogLimits,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Writer {
-    pub fn start() -> io::Result<Self> {
+    pub fn start(limits: LogLimits) -> io::Result<Self> {
         let (queue, runs) = mpsc::channel::<Arc<RunLog>>();
         std::thread::Builder::new().name("container logs".to_owned()).spawn(move || {
             set_thread_urgency(Urgency::Bulk);
@@ -47,15 +49,27 @@ impl Writer {
                 std::thread::sleep(GATHER);
             }
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, limits, dropped: Arc::default() })
+    }
+
+    pub fn limits(&self) -> LogLimits {
+        self.limits
+    }
+
+    pub fn lines_dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     pub fn begin(&self, path: PathBuf) -> io::Result<Arc<RunLog>> {
-        let _ = fs::remove_file(rotated(&path));
+        for older in 1..=older(&path) {
+            let _ = fs::remove_file(rotated(&path, older));
+        }
         File::create(&path)?;
         Ok(Arc::new(RunLog {
             path,
             queue: self.queue.clone(),
+            limits: self.limits,
+            dropped: Arc::clone(&self.dropped),
             buffer: Mutex::default(),
             files: Mutex::default(),
             progress: watch::Sender::new(Progress::default()),
@@ -80,6 +94,9 @@ pub(super) struct Progress {
 pub(crate) struct RunLog {
     path: PathBuf,
     queue: mpsc::Sender<Arc<RunLog>>,
+    limits: LogLimits,
+    /// Of the whole node.
+    dropped: Arc<AtomicU64>,
     buffer: Mutex<Buffer>,
     /// Held while files are rotated, or while a reader looks at both of them.
     pub(super) files: Mutex<Progress>,
@@ -108,6 +125,7 @@ impl RunLog {
         }
         if buffer.bytes.len() > BUFFER_BYTES_MAX {
             buffer.dropped += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let before = buffer.bytes.len();
@@ -117,6 +135,18 @@ impl RunLog {
         let cost = Duration::from_nanos(written.saturating_mul(1_000_000_000) / BYTES_PER_SECOND);
         buffer.paid_until = Some(buffer.paid_until.map_or(now, |until| until.max(now)) + cost);
         self.enqueue(&mut buffer);
+    }
+
+    /// Adds what the host has to say, a trap's back-trace above all.
+    pub fn tell(self: &Arc<Self>, text: &str) {
+        text.lines().for_each(|line| self.line(Stream::Stderr, line.as_bytes()));
+    }
+
+    /// Adds what the container ended of, where it is more than its code.
+    pub fn tell_of(self: &Arc<Self>, exit: &Exit) {
+        if exit.code != 0 && !matches!(exit.message.as_str(), "" | "stopped") {
+            self.tell(&exit.message);
+        }
     }
 
     fn enqueue(self: &Arc<Self>, buffer: &mut Buffer) {
@@ -188,12 +218,25 @@ impl RunLog {
         self.progress.send_replace(*progress);
     }
 
+    /// Every file becomes one older; the oldest goes.
+    fn rotate(&self) -> io::Result<()> {
+        let kept = self.limits.files.max(2) - 1;
+        let _ = fs::remove_file(rotated(&self.path, kept));
+        for age in (1..kept).rev() {
+            match fs::rename(rotated(&self.path, age), rotated(&self.path, age + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::rename(&self.path, rotated(&self.path, 1))
+    }
+
     fn append(&self, progress: &mut Progress, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        if progress.length >= FILE_BYTES_MAX {
-            fs::rename(&self.path, rotated(&self.path))?;
+        if progress.length >= self.limits.file_bytes {
+            self.rotate()?;
             *progress = Progress { rotations: progress.rotations + 1, length: 0, ..*progress };
         }
         // Opened each time: thousands of containers must not hold a file each.

@@ -3,8 +3,6 @@
 //! Containers do not outlive the process. One that was running is shown as having ended for an unknown reason and is started
 //! again with its count raised; one that had ended for good stays as it was.
 
-use std::time::Instant;
-
 use base::backoff::Backoff;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
@@ -26,25 +24,25 @@ impl PodMachine {
         });
         let containers = containers.collect();
         let terminal = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        let expires_at = plan.active_deadline.map(|deadline| {
-            let since = status.start_time.as_ref().map_or(now.wall, |Time(start)| *start);
-            let elapsed = now.wall.duration_since(since).unsigned_abs();
-            now.at + deadline.saturating_sub(elapsed)
-        });
+        let since = status.start_time.as_ref().map_or(now.wall, |Time(start)| *start);
+        let began_at = now.at.checked_sub(now.wall.duration_since(since).unsigned_abs()).unwrap_or(now.at);
         Self {
             plan,
             containers,
             phase: if terminal { Phase::Terminal } else { Phase::Active },
+            judgement: None,
             launching: None,
-            expires_at: expires_at.filter(|_: &Instant| !terminal),
+            began_at,
+            gone_by: None,
+            resize_refused: None,
             conditions: Conditions::of(&status),
         }
     }
 }
 
 fn known<'a>(status: &'a PodStatus, name: &str) -> Option<&'a ContainerStatus> {
-    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    all.into_iter().find(|status| status.name == name)
+    let all = [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    all.into_iter().flatten().flatten().find(|status| status.name == name)
 }
 
 fn adopted(known: &ContainerStatus, first: &str, now: Moment) -> Container {

@@ -45,10 +45,12 @@ pub(super) struct Container {
     /// When `ErrImagePull` turns into `ImagePullBackOff`.
     pub pull_shown_until: Option<Instant>,
     pub stopping: bool,
-    /// It is being stopped because a probe says so: its exit is a failure.
+    /// It is being stopped because a probe or its hook says so: its exit is a failure.
     pub unhealthy: bool,
-    /// It is started again whatever the policy says, since its image changed.
-    pub reimaged: bool,
+    /// It is started again whatever the policy says, since its spec changed.
+    pub replaced: bool,
+    /// What its postStart hook failed of, until it has ended because of that.
+    pub hook_error: Option<String>,
     pub trackers: Trackers,
 }
 
@@ -68,7 +70,8 @@ impl Container {
             pull_shown_until: None,
             stopping: false,
             unhealthy: false,
-            reimaged: false,
+            replaced: false,
+            hook_error: None,
             trackers: Trackers::default(),
         }
     }
@@ -107,7 +110,14 @@ impl Container {
     }
 }
 
-pub(super) fn terminated(exit: Exit, started: Timestamp, container_id: Option<String>, unhealthy: bool) -> Termination {
+/// `said` is what the container left as its termination message; without one it is what the sandbox says.
+pub(super) fn terminated(
+    exit: Exit,
+    said: Option<String>,
+    started: Timestamp,
+    container_id: Option<String>,
+    unhealthy: bool,
+) -> Termination {
     let (code, reason) = match (exit.code, exit.reason) {
         // Stopped by a failed probe, so that it counts as a failure however politely it went.
         (0, ExitReason::Completed) if unhealthy => (137, ExitReason::Error),
@@ -116,7 +126,7 @@ pub(super) fn terminated(exit: Exit, started: Timestamp, container_id: Option<St
     Termination {
         code,
         reason: reason.as_str().to_owned(),
-        message: Some(cut(exit.message)).filter(|message| !message.is_empty()),
+        message: Some(cut(said.unwrap_or(exit.message))).filter(|message| !message.is_empty()),
         started: Some(started),
         finished: Some(Timestamp::try_from(exit.finished).unwrap_or_else(|_| Timestamp::now())),
         container_id,

@@ -2,16 +2,38 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, ResourceRequirements,
+};
 
 use super::Probes;
+use crate::resources::Resources;
 
-/// `spec.restartPolicy`
+/// `restartPolicy`, of the pod or of one container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restart {
     Always,
     OnFailure,
     Never,
+}
+
+impl Restart {
+    fn parse(text: Option<&str>) -> Option<Self> {
+        match text? {
+            "Always" => Some(Self::Always),
+            "OnFailure" => Some(Self::OnFailure),
+            "Never" => Some(Self::Never),
+            _ => None,
+        }
+    }
+
+    fn after(self, code: i32) -> bool {
+        match self {
+            Self::Always => true,
+            Self::OnFailure => code != 0,
+            Self::Never => false,
+        }
+    }
 }
 
 /// When in the life of its pod a container runs.
@@ -23,6 +45,26 @@ pub(crate) enum Role {
     Sidecar,
     /// All of the time.
     Main,
+    /// Added to look at the others; runs once.
+    Ephemeral,
+}
+
+/// Exit codes after which a container is started again whatever its policy says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rule {
+    among: bool,
+    codes: Vec<i32>,
+}
+
+impl Rule {
+    fn of(rule: &ContainerRestartRule) -> Option<Self> {
+        let exit = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart")?;
+        Some(Self { among: exit.operator == "In", codes: exit.values.clone().unwrap_or_default() })
+    }
+
+    fn matches(&self, code: i32) -> bool {
+        self.codes.contains(&code) == self.among
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -31,29 +73,57 @@ pub(crate) struct ContainerPlan {
     pub image: String,
     pub role: Role,
     pub probes: Probes,
+    pub requirements: ResourceRequirements,
+    restart: Option<Restart>,
+    rules: Vec<Rule>,
+    /// Resources whose change needs a restart.
+    restart_for: Vec<String>,
 }
 
 impl ContainerPlan {
     fn new(container: &Container, role: Role) -> Self {
+        let policies = container.resize_policy.iter().flatten();
         Self {
             name: container.name.clone(),
             image: container.image.clone().unwrap_or_default(),
             role,
             probes: Probes::of(container),
+            requirements: container.resources.clone().unwrap_or_default(),
+            restart: Restart::parse(container.restart_policy.as_deref()),
+            rules: container.restart_policy_rules.iter().flatten().filter_map(Rule::of).collect(),
+            restart_for: policies
+                .filter(|policy| policy.restart_policy == "RestartContainer")
+                .map(|policy| policy.resource_name.clone())
+                .collect(),
         }
     }
 
-    /// Whether a container that ended is started again.
-    pub fn restarts(&self, policy: Restart, failed: bool) -> bool {
-        match (self.role, policy) {
-            (Role::Sidecar, _) | (Role::Main, Restart::Always) => true,
-            (Role::Main, Restart::OnFailure) | (Role::Init, Restart::Always | Restart::OnFailure) => failed,
-            (Role::Main | Role::Init, Restart::Never) => false,
+    /// Whether a container that ended with this code is started again.
+    pub fn restarts(&self, policy: Restart, code: i32) -> bool {
+        match self.role {
+            Role::Ephemeral => false,
+            Role::Sidecar => true,
+            _ if code != 0 && self.rules.iter().any(|rule| rule.matches(code)) => true,
+            Role::Main => self.restart.unwrap_or(policy).after(code),
+            Role::Init => code != 0 && self.restart.unwrap_or(policy).after(code),
         }
+    }
+
+    pub fn limits(&self) -> Resources {
+        Resources::required(&self.requirements)
+    }
+
+    /// Whether changing to these amounts needs a restart.
+    pub fn restarts_for(&self, wanted: &ResourceRequirements) -> bool {
+        self.restart_for.iter().any(|name| {
+            let amount = |side: &Option<std::collections::BTreeMap<_, _>>| side.as_ref()?.get(name).cloned();
+            amount(&self.requirements.limits) != amount(&wanted.limits)
+                || amount(&self.requirements.requests) != amount(&wanted.requests)
+        })
     }
 }
 
-/// A pod as the machine sees it: init containers come first.
+/// A pod as the machine sees it: init containers come first, ephemeral ones last.
 #[derive(Clone, Debug)]
 pub(crate) struct PodPlan {
     /// `name_namespace(uid)`, as messages have it.
@@ -66,24 +136,63 @@ pub(crate) struct PodPlan {
 
 impl PodPlan {
     pub fn of(pod: &Pod) -> Self {
-        let (meta, spec) = (&pod.metadata, pod.spec.clone().unwrap_or_default());
+        let none = PodSpec::default();
+        let (meta, spec) = (&pod.metadata, pod.spec.as_ref().unwrap_or(&none));
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let inits = spec.init_containers.iter().flatten().map(|container| {
             let sidecar = container.restart_policy.as_deref() == Some("Always");
             ContainerPlan::new(container, if sidecar { Role::Sidecar } else { Role::Init })
         });
         let mains = spec.containers.iter().map(|container| ContainerPlan::new(container, Role::Main));
+        let ephemeral = spec.ephemeral_containers.iter().flatten();
+        let ephemeral = ephemeral.map(|container| ContainerPlan::new(&plain(container), Role::Ephemeral));
         let seconds = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         Self {
             pod: format!("{}_{}({})", text(&meta.name), text(&meta.namespace), text(&meta.uid)),
-            containers: inits.chain(mains).collect(),
-            restart: match spec.restart_policy.as_deref() {
-                Some("Never") => Restart::Never,
-                Some("OnFailure") => Restart::OnFailure,
-                _ => Restart::Always,
-            },
+            containers: inits.chain(mains).chain(ephemeral).collect(),
+            restart: Restart::parse(spec.restart_policy.as_deref()).unwrap_or(Restart::Always),
             grace: seconds(spec.termination_grace_period_seconds.unwrap_or(30)),
             active_deadline: spec.active_deadline_seconds.map(seconds),
         }
+    }
+}
+
+/// An ephemeral container as what it is: a container whose every other wish is refused by the API.
+pub(crate) fn plain(container: &EphemeralContainer) -> Container {
+    let EphemeralContainer {
+        args,
+        command,
+        env,
+        env_from,
+        image,
+        image_pull_policy,
+        name,
+        security_context,
+        stdin,
+        stdin_once,
+        termination_message_path,
+        termination_message_policy,
+        tty,
+        volume_mounts,
+        working_dir,
+        ..
+    } = container.clone();
+    Container {
+        args,
+        command,
+        env,
+        env_from,
+        image,
+        image_pull_policy,
+        name,
+        security_context,
+        stdin,
+        stdin_once,
+        termination_message_path,
+        termination_message_policy,
+        tty,
+        volume_mounts,
+        working_dir,
+        ..Container::default()
     }
 }

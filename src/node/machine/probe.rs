@@ -36,7 +36,11 @@ impl ProbeKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Success,
+    /// It is well, and something about the probe is not.
+    Warning(String),
     Failure(String),
+    /// Nobody knows: the probe itself could not be run.
+    Unknown(String),
 }
 
 /// A probe's times and thresholds.
@@ -167,7 +171,8 @@ impl Trackers {
         let Some(tracker) = self.0.iter_mut().find(|tracker| tracker.kind == kind) else { return Verdict::GoOn };
         tracker.next_at = Some(now + tracker.spec.period);
         match outcome {
-            Outcome::Success => {
+            Outcome::Unknown(_) => Verdict::GoOn,
+            Outcome::Success | Outcome::Warning(_) => {
                 tracker.failures = 0;
                 tracker.successes = tracker.successes.saturating_add(1);
                 tracker.passed |= tracker.successes >= tracker.spec.success_threshold;

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodStatus,
+    Pod, PodCondition, PodIP, PodStatus, ResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Container, Moment, Phase, PodMachine, Restart, Role, State, Termination};
+use super::{Container, ContainerPlan, Moment, Phase, PodMachine, Role, State, Termination};
 
 /// Where the pod is.
 #[derive(Clone, Copy, Debug)]
@@ -62,26 +62,25 @@ impl Fact {
 }
 
 impl PodMachine {
-    /// The whole status of `pod`. What others wrote into it is kept.
+    /// The whole status of `pod`, but for conditions that are not the node's.
     pub fn status(&mut self, pod: &Pod, addresses: Addresses, now: Moment) -> PodStatus {
         let old = pod.status.clone().unwrap_or_default();
         if self.phase == Phase::Terminal {
             return old;
         }
         let phase = self.pod_phase();
-        let (reason, message) = match &self.phase {
-            Phase::Expired { reason, message } => (Some((*reason).to_owned()), Some(message.clone())),
-            _ => (None, None),
-        };
+        let judgement = self.judgement.as_ref().filter(|_| phase == "Failed");
+        let (reason, message) =
+            judgement.map(|judgement| (judgement.reason.to_owned(), judgement.message.clone())).unzip();
         let text = |address: IpAddr| address.to_string();
-        let statuses = |main: bool| {
-            let some =
-                self.plan.containers.iter().zip(&self.containers).filter(|(plan, _)| (plan.role == Role::Main) == main);
-            let all: Vec<ContainerStatus> =
-                some.map(|(plan, container)| container.status(&plan.name, &plan.image, plan.role)).collect();
+        let statuses = |roles: &[Role]| {
+            let some = self.plan.containers.iter().zip(&self.containers).filter(|(plan, _)| roles.contains(&plan.role));
+            let all: Vec<ContainerStatus> = some.map(|(plan, container)| container.status(plan)).collect();
             Some(all).filter(|all| !all.is_empty())
         };
-        let (container_statuses, init_container_statuses) = (statuses(true), statuses(false));
+        let container_statuses = statuses(&[Role::Main]);
+        let init_container_statuses = statuses(&[Role::Init, Role::Sidecar]);
+        let ephemeral_container_statuses = statuses(&[Role::Ephemeral]);
         PodStatus {
             phase: Some(phase.to_owned()),
             reason,
@@ -89,6 +88,7 @@ impl PodMachine {
             conditions: Some(self.conditions(pod, &old, addresses, phase, now)),
             container_statuses,
             init_container_statuses,
+            ephemeral_container_statuses,
             host_ip: Some(text(addresses.host)),
             host_ips: Some(vec![HostIP { ip: text(addresses.host) }]),
             pod_ip: addresses.pod.map(text),
@@ -109,14 +109,18 @@ impl PodMachine {
         if self.has_failed() && !all().any(|(_, container)| container.is_running()) {
             return "Failed";
         }
-        if let Phase::Expired { .. } = self.phase {
-            return if running == 0 { "Failed" } else { "Running" };
+        if self.judgement.is_some() {
+            return match all().any(|(_, container)| container.is_running()) {
+                false => "Failed",
+                true if running > 0 || mains().any(|container| container.has_run) => "Running",
+                true => "Pending",
+            };
         }
         if let Phase::Deleting { finished: true } = self.phase {
             return if mains().all(succeeded) { "Succeeded" } else { "Failed" };
         }
         let initialized = all().all(|(plan, container)| {
-            plan.role == Role::Main
+            matches!(plan.role, Role::Main | Role::Ephemeral)
                 || container.is_initialized(plan)
                 || (plan.role == Role::Sidecar && container.has_run)
         });
@@ -125,13 +129,12 @@ impl PodMachine {
         if !initialized || waits {
             return "Pending";
         }
-        match self.plan.restart {
-            _ if running > 0 => "Running",
-            _ if !mains().any(ended) => "Pending",
-            Restart::Always => "Running",
-            _ if mains().all(succeeded) => "Succeeded",
-            Restart::Never => "Failed",
-            Restart::OnFailure => "Running",
+        match () {
+            () if running > 0 => "Running",
+            () if !mains().any(ended) => "Pending",
+            () if !self.is_done() => "Running",
+            () if mains().all(succeeded) => "Succeeded",
+            () => "Failed",
         }
     }
 
@@ -158,10 +161,6 @@ impl PodMachine {
                 observed_generation: generation,
             });
         }
-        let ours = |kind: &str| conditions.iter().any(|condition| condition.type_ == kind);
-        let others: Vec<PodCondition> =
-            old.conditions.iter().flatten().filter(|condition| !ours(&condition.type_)).cloned().collect();
-        conditions.extend(others);
         conditions
     }
 
@@ -170,12 +169,12 @@ impl PodMachine {
             Some(_) => Fact::holds("PodReadyToStartContainers"),
             None => Fact { kind: "PodReadyToStartContainers", holds: false, reason: None, message: None },
         };
-        let names = |wanted: &dyn Fn(&super::ContainerPlan, &Container) -> bool| -> Vec<&str> {
+        let names = |wanted: &dyn Fn(&ContainerPlan, &Container) -> bool| -> Vec<&str> {
             let all = self.plan.containers.iter().zip(&self.containers);
             all.filter(|(plan, container)| wanted(plan, container)).map(|(plan, _)| plan.name.as_str()).collect()
         };
         let incomplete = names(&|plan, container| {
-            plan.role != Role::Main
+            matches!(plan.role, Role::Init | Role::Sidecar)
                 && !container.is_initialized(plan)
                 && !(plan.role == Role::Sidecar && container.has_run)
         });
@@ -188,10 +187,13 @@ impl PodMachine {
                 Fact::fails("Initialized", "ContainersNotInitialized", Some(message))
             }
         };
-        let unready = names(&|plan, container| plan.role != Role::Init && !container.is_ready());
+        let unready =
+            names(&|plan, container| matches!(plan.role, Role::Main | Role::Sidecar) && !container.is_ready());
         let ready = |kind| match (phase, unready.as_slice()) {
             ("Succeeded", _) => Fact::fails(kind, "PodCompleted", None),
             ("Failed", _) => Fact::fails(kind, "PodFailed", None),
+            // It is to fail: nobody is sent to it while it still runs.
+            _ if self.judgement.is_some() => Fact::fails(kind, "PodFailed", None),
             (_, []) => Fact::holds(kind),
             (_, some) => {
                 let message = format!("containers with unready status: [{}]", some.join(" "));
@@ -203,8 +205,29 @@ impl PodMachine {
             let message = format!("the status of pod readiness gate \"{gate}\" is not \"True\"");
             pod_ready = Fact::fails("Ready", "ReadinessGatesNotReady", Some(message));
         }
-        vec![sandbox, initialized, pod_ready, ready("ContainersReady"), Fact::holds("PodScheduled")]
+        let mut facts = vec![sandbox, initialized, pod_ready, ready("ContainersReady"), Fact::holds("PodScheduled")];
+        if let Some(judgement) = self.judgement.as_ref().filter(|judgement| judgement.disruption) {
+            let message = Some(judgement.message.clone());
+            facts.push(Fact { reason: Some("TerminationByKubelet"), message, ..Fact::holds("DisruptionTarget") });
+        }
+        if let Some(why) = &self.resize_refused {
+            facts.push(Fact {
+                reason: Some("Infeasible"),
+                message: Some(why.clone()),
+                ..Fact::holds("PodResizePending")
+            });
+        }
+        facts
     }
+}
+
+/// The conditions that nobody but the node writes. [`PodMachine::status`] has all of them that hold or fail.
+const OURS: [&str; 6] =
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "PodResizePending"];
+
+/// Whether a condition is the node's to write, and to take away.
+pub(crate) fn is_ours(condition: &PodCondition) -> bool {
+    OURS.contains(&condition.type_.as_str())
 }
 
 /// A readiness gate that nobody has opened.
@@ -217,7 +240,7 @@ fn closed_gate<'a>(pod: &'a Pod, status: &PodStatus) -> Option<&'a str> {
 }
 
 impl Container {
-    fn status(&self, name: &str, image: &str, role: Role) -> ContainerStatus {
+    fn status(&self, plan: &ContainerPlan) -> ContainerStatus {
         let state = match &self.state {
             State::Waiting { reason, message } => ContainerState {
                 waiting: Some(ContainerStateWaiting { reason: Some(reason.clone()), message: message.clone() }),
@@ -230,13 +253,20 @@ impl Container {
             State::Terminated(termination) => termination.state(),
         };
         let completed = matches!(&self.state, State::Terminated(termination) if termination.code == 0);
+        let sized = self.is_running() && plan.requirements != ResourceRequirements::default();
         ContainerStatus {
-            name: name.to_owned(),
-            image: self.image.clone().unwrap_or_else(|| image.to_owned()),
+            name: plan.name.clone(),
+            image: self.image.clone().unwrap_or_else(|| plan.image.clone()),
             image_id: self.image_id.clone().unwrap_or_default(),
             container_id: self.container_id.clone(),
-            ready: if role == Role::Init { completed } else { self.is_ready() },
-            started: Some(self.is_started()),
+            ready: match plan.role {
+                Role::Init => completed,
+                Role::Ephemeral => false,
+                Role::Sidecar | Role::Main => self.is_ready(),
+            },
+            started: Some(self.is_started()).filter(|_| plan.role != Role::Ephemeral),
+            allocated_resources: plan.requirements.requests.clone().filter(|_| sized),
+            resources: Some(plan.requirements.clone()).filter(|_| sized),
             restart_count: i32::try_from(self.attempt).unwrap_or(i32::MAX),
             state: Some(state),
             last_state: Some(self.last.as_ref().map(Termination::state).unwrap_or_default()),

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::sandbox::ExitReason;
 
+mod lifecycle;
+
 /// A pod with its machine and a clock that is moved by hand.
 struct Story {
     pod: Pod,
@@ -53,9 +55,18 @@ impl Story {
         self.feed(Input::Tick);
     }
 
+    fn ready(&self) -> Launched {
+        Launched {
+            image: "i".into(),
+            image_id: "id".into(),
+            container_id: "c".into(),
+            started: self.now().wall,
+            hook_error: None,
+        }
+    }
+
     fn up(&mut self, container: usize) {
-        let started = self.now().wall;
-        let launched = Launched { image: "i".into(), image_id: "id".into(), container_id: "c".into(), started };
+        let launched = self.ready();
         self.feed(Input::Launched(container, Ok(launched)));
     }
 
@@ -68,7 +79,7 @@ impl Story {
         let finished = SystemTime::from(self.now().wall);
         let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
         let exit = Exit { code, reason, message: String::new(), started: finished, finished };
-        self.feed(Input::Exited { container, attempt, exit });
+        self.feed(Input::Exited { container, attempt, exit, said: None });
     }
 
     fn probe(&mut self, kind: ProbeKind, outcome: Outcome) {
@@ -312,7 +323,11 @@ fn probes_decide_readiness_and_life() {
 
 #[test]
 fn another_image_replaces_what_runs_and_ends_the_wait_for_the_old_one() {
-    let reimage = |image: &str| Input::Reimaged { container: 0, image: image.into() };
+    let reimage = |image: &str| {
+        let mut pod: Pod = serde_json::from_value(json!({ "spec": with_policy("Never") })).unwrap();
+        pod.spec.as_mut().unwrap().containers[0].image = Some(image.to_owned());
+        Input::Respec { plan: Box::new(PodPlan::of(&pod)), refused: None }
+    };
     let mut story = Story::new(with_policy("Never"));
     story.refuse(0, "ErrImagePull", LaunchFailure::Pull);
     story.feed(reimage("y"));

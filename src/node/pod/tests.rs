@@ -14,11 +14,12 @@ use images::ImageStore;
 use k8s_openapi::api::core::v1::Service;
 use network::PodNetwork;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::logs::{LogOf, LogOptions, Logs};
 use crate::sandbox::{ContainerSpec, Exit, ExitReason, Form, PrepareError, Sandbox, StartError, Stats, Stream};
+use crate::volumes::{Allowed, Surface, Volumes};
 
 /// What the API was told: method, path, body.
 type Told = Arc<watch::Sender<Vec<(Method, String, Value)>>>;
@@ -51,6 +52,11 @@ struct Puppet {
 }
 
 impl Puppet {
+    /// How long it was given each time that it was stopped, in seconds.
+    fn stopped(&self) -> Vec<u64> {
+        self.stopped.lock().iter().map(|grace| (grace.as_secs_f64() + 0.5) as u64).collect()
+    }
+
     fn end(&self, code: i32) {
         let now = SystemTime::now();
         let reason = if code == 0 { ExitReason::Completed } else { ExitReason::Error };
@@ -76,7 +82,7 @@ impl Container for Puppet {
 
 #[async_trait::async_trait]
 impl Sandbox for Scripted {
-    async fn prepare(&self, _image: &images::Resolved, _form: Form) -> Result<(), PrepareError> {
+    async fn prepare(&self, _image: &images::Resolved, _form: Form, _namespace: &str) -> Result<(), PrepareError> {
         Ok(())
     }
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
@@ -106,21 +112,38 @@ impl Stage {
         let services = Informer::<Service>::empty();
         services.replace([]);
         let sandbox = Arc::new(Scripted::default());
+        let events = Recorder::new(client.clone(), &tasks, "kubelet", None);
+        let logs = Logs::open_folder(dir.path().join("logs")).unwrap();
+        let (volumes, _) = Volumes::open(Surface {
+            node: "node".to_owned(),
+            folder: dir.path().to_owned(),
+            client: client.clone(),
+            events: events.clone(),
+            images: images.clone(),
+            host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            allocatable: BTreeMap::new(),
+            allowed: Allowed::new(Vec::new()),
+            logs: logs.clone(),
+            tasks: tasks.clone(),
+        })
+        .unwrap();
         let context = Arc::new(Context {
             client: client.clone(),
             sandbox: sandbox.clone(),
             images,
             network: PodNetwork::new(network::Config::default()),
-            logs: Logs::open_folder(dir.path().join("logs")).unwrap(),
+            logs,
             presence: crate::present::Presence::default(),
-            events: Recorder::new(client, &tasks, "kubelet", None),
+            events,
             services,
-            volumes: dir.path().join("volumes"),
+            volumes,
             host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             allocatable: BTreeMap::new(),
+            figures: crate::figures::Figures::default(),
             tasks,
         });
-        let (wanted, receiver) = watch::channel(Wanted { pod: pod(&spec, false), gone: false, shutdown: None });
+        let (wanted, receiver) =
+            watch::channel(Wanted { pod: pod(&spec, false), gone: false, shutdown: None, eviction: None });
         let task = tokio::spawn(run(context.clone(), receiver));
         Self { told, sandbox, context, wanted, task, _dir: dir }
     }
@@ -190,7 +213,7 @@ async fn a_pod_runs_restarts_and_goes_when_it_is_deleted() {
     stage.wanted.send_modify(|wanted| wanted.pod = pod(&spec(), true));
     let delete = stage.told(|method, path, _| method == Method::DELETE && path.ends_with("/pods/web")).await;
     assert_eq!((&delete["gracePeriodSeconds"], &delete["preconditions"]["uid"]), (&json!(0), &json!("u1")));
-    assert_eq!(*stage.puppet(1).stopped.lock(), [Duration::from_secs(7)]);
+    assert_eq!(stage.puppet(1).stopped(), [7]);
     stage.told_status(|status| status["phase"] == "Succeeded").await;
     let Stage { wanted, task, context, .. } = stage;
     wanted.send_modify(|wanted| wanted.gone = true);
@@ -210,7 +233,7 @@ async fn a_node_that_stops_leaves_the_object_as_it_is() {
     stage.task.await.unwrap();
     drop(stage.wanted);
     assert_eq!(all_ended.recv().await, None);
-    assert_eq!(*puppet.stopped.lock(), [grace]);
+    assert_eq!(puppet.stopped(), [grace.as_secs()]);
     let told = stage.told.borrow();
     assert!(told.iter().all(|(method, ..)| *method != Method::DELETE));
     assert_eq!(

@@ -57,6 +57,14 @@ pub type LogStream = BoxStream<'static, Result<Bytes, io::Error>>;
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
+/// A page that a node has about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct NodePage {
+    pub content_type: &'static str,
+    pub body: String,
+}
+
 /// The nodes, as the API sees them.
 #[async_trait]
 pub trait NodeGateway: Send + Sync + 'static {
@@ -69,6 +77,12 @@ pub trait NodeGateway: Send + Sync + 'static {
     /// Whether this is the way to the node of that name.
     fn has(&self, _node: &str) -> bool {
         false
+    }
+
+    /// What the node has at this path of its own: figures and settings, as a kubelet serves them. `metrics` are those of
+    /// this process. Blocks for a moment.
+    fn page(&self, _path: &[&str], _metrics: String) -> Option<NodePage> {
+        None
     }
 
     /// Opens a connection to `port` of the pod; `container` of the address is empty.

@@ -142,6 +142,7 @@ struct Known {
 }
 
 impl Logs {
+    #[cfg(test)]
     pub(crate) fn open_folder(folder: PathBuf) -> io::Result<Self> {
         Self::open_limited(folder, LogLimits::default())
     }

@@ -5,11 +5,10 @@ use http::Method;
 use objects::ListOptions;
 use serde_json::{Value, json};
 
-use crate::gateway::{ContainerAddress, LogOptions, NodeUsage};
+use crate::gateway::{ContainerAddress, LogOptions, NodePage};
 use crate::reply::Reply;
 use crate::server::Call;
 
-const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) async fn answer(call: &mut Call, node: &Value, path: &str) -> Result<Reply, Status> {
@@ -31,15 +30,11 @@ pub(super) async fn answer(call: &mut Call, node: &Value, path: &str) -> Result<
         ["healthz", ..] => Ok(Reply::bytes(200, TEXT, "ok")),
         ["pods"] => pods(call, name, false).await,
         ["runningpods"] => pods(call, name, true).await,
-        ["metrics"] => Ok(Reply::bytes(200, base::metrics::Metrics::CONTENT_TYPE, call.server.metrics.encode())),
-        ["metrics", "resource"] => Ok(Reply::bytes(200, TEXT, resource_metrics(&usage(call, name)))),
-        ["stats", "summary"] => Ok(Reply::bytes(200, JSON, summary(name, usage(call, name).as_ref()).to_string())),
-        ["configz"] => {
-            let config = json!({ "kubeletconfig": { "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1" } });
-            Ok(Reply::bytes(200, JSON, config.to_string()))
-        }
         ["containerLogs", namespace, pod, container] => logs(call, [name, namespace, pod, container]).await,
-        _ => Ok(Reply::text(404, "404 page not found\n")),
+        _ => Ok(match own(call, &parts).await {
+            Some(page) => Reply::bytes(200, page.content_type, page.body),
+            None => Reply::text(404, "404 page not found\n"),
+        }),
     }
 }
 
@@ -74,61 +69,14 @@ async fn logs(call: &Call, [node, namespace, pod, container]: [&str; 4]) -> Resu
     Ok(Reply::stream("text/plain", axum::body::Body::from_stream(stream)))
 }
 
-fn usage(call: &Call, node: &str) -> Option<NodeUsage> {
-    call.server.usage.read().usage().into_iter().find(|usage| usage.node == node)
-}
-
-fn nanos(usage: std::time::Duration) -> u64 {
-    u64::try_from(usage.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The summary that the kubelet gives, as far as there are figures.
-fn summary(node: &str, usage: Option<&NodeUsage>) -> Value {
-    let Some(usage) = usage else { return json!({ "node": { "nodeName": node }, "pods": [] }) };
-    let time = usage.taken.to_string();
-    let figures = |cpu: u64, total: u64, memory: u64| {
-        json!({
-            "cpu": { "time": time, "usageNanoCores": cpu, "usageCoreNanoSeconds": total },
-            "memory": { "time": time, "usageBytes": memory, "workingSetBytes": memory, "rssBytes": memory },
-        })
-    };
-    let mut pods: Vec<Value> = Vec::new();
-    for container in &usage.containers {
-        let mut entry = figures(container.cpu_nanocores, nanos(container.cpu_time), container.memory_bytes);
-        entry["name"] = json!(container.container);
-        let known = pods.iter_mut().find(|pod| pod["podRef"]["uid"] == json!(container.uid));
-        match known.and_then(|pod| pod["containers"].as_array_mut()) {
-            Some(containers) => containers.push(entry),
-            None => pods.push(json!({
-                "podRef": { "name": container.pod, "namespace": container.namespace, "uid": container.uid },
-                "containers": [entry],
-            })),
-        }
-    }
-    let mut whole = figures(usage.cpu_nanocores, nanos(usage.cpu_time), usage.memory_bytes);
-    whole["nodeName"] = json!(node);
-    json!({ "node": whole, "pods": pods })
-}
-
-/// The figures that autoscalers read, in Prometheus' text.
-fn resource_metrics(usage: &Option<NodeUsage>) -> String {
-    let Some(usage) = usage else { return String::new() };
-    let mut text = format!(
-        "# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total {}\n\
-         # TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {}\n",
-        usage.cpu_time.as_secs_f64(),
-        usage.memory_bytes
-    );
-    let label = |one: &crate::gateway::ContainerUsage| {
-        format!("container={:?},namespace={:?},pod={:?}", one.container, one.namespace, one.pod)
-    };
-    text.push_str("# TYPE container_cpu_usage_seconds_total counter\n");
-    for one in &usage.containers {
-        text.push_str(&format!("container_cpu_usage_seconds_total{{{}}} {}\n", label(one), one.cpu_time.as_secs_f64()));
-    }
-    text.push_str("# TYPE container_memory_working_set_bytes gauge\n");
-    for one in &usage.containers {
-        text.push_str(&format!("container_memory_working_set_bytes{{{}}} {}\n", label(one), one.memory_bytes));
-    }
-    text
+/// What the node itself has at this path. It may look at many files.
+async fn own(call: &Call, parts: &[&str]) -> Option<NodePage> {
+    let gateway = call.server.gateway.read().clone();
+    let metrics = if *parts == ["metrics"] { call.server.metrics.encode() } else { String::new() };
+    let parts: Vec<String> = parts.iter().map(|part| (*part).to_owned()).collect();
+    let looking = tokio::task::spawn_blocking(move || {
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        gateway.page(&parts, metrics)
+    });
+    looking.await.ok().flatten()
 }

@@ -2,7 +2,7 @@
 //!
 //! *Owns*: how a [`Client`] is made (over a tower service in this process, or from a kubeconfig), the shared
 //! [`informers`] with one watch and one cache a kind, the [`controller`] harness (queue, one run a key, back-off,
-//! expectations, batches), and the [`events`] recorder.
+//! expectations, batches), the [`events`] recorder, and the [`leases`] that decide who leads.
 //!
 //! *Does not know*: any server, store or wasmtime; what a controller decides. It speaks the Kubernetes API only, so that
 //! the rooms above run unchanged against any Kubernetes.
@@ -16,6 +16,7 @@ pub mod controller;
 mod errors;
 pub mod events;
 pub mod informers;
+pub mod leases;
 pub mod placement;
 
 pub use connect::{ConnectError, from_kubeconfig, in_process};

@@ -2,6 +2,9 @@
 //!
 //! *Owns*: the `NoSchedule` taints that stand for conditions and for `spec.unschedulable`. Others are left alone.
 //!
+//! Kubernetes' node lifecycle controller does this along with the rest of [`node_lifecycle`](crate::node_lifecycle), which
+//! starts it.
+//!
 //! *Caveat*: a node that has never reported keeps the taint that it was made with.
 
 use async_trait::async_trait;

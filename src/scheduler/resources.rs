@@ -23,16 +23,16 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    /// Reads a resource list. What is no quantity counts as nothing: the API refuses it long before.
+    /// Reads a resource list. What is no quantity, or is below zero, counts as nothing: a node that lies gets no pods.
     pub(crate) fn read(list: Option<&Listed>) -> Self {
         let mut resources = Self::default();
         for (name, text) in list.into_iter().flatten() {
             let quantity: Quantity = text.0.parse().unwrap_or_default();
             match name.as_str() {
-                "cpu" => resources.cpu_millis = quantity.milli_value(),
-                "memory" => resources.memory_bytes = quantity.value(),
-                "pods" => resources.pods = quantity.value(),
-                _ => drop(resources.others.insert(name.clone(), quantity.value())),
+                "cpu" => resources.cpu_millis = quantity.milli_value().max(0),
+                "memory" => resources.memory_bytes = quantity.value().max(0),
+                "pods" => resources.pods = quantity.value().max(0),
+                _ => drop(resources.others.insert(name.clone(), quantity.value().max(0))),
             }
         }
         resources
@@ -44,6 +44,22 @@ impl Resources {
 
     pub(crate) fn subtract(&mut self, other: &Self) {
         self.merge(other, |one, other| one.saturating_sub(other).max(0));
+    }
+
+    /// Whether a sum was held to the largest number there is.
+    pub(crate) fn is_full(&self) -> bool {
+        let full = |amount: i64| amount == i64::MAX;
+        full(self.cpu_millis) || full(self.memory_bytes) || full(self.pods) || self.others.values().copied().any(full)
+    }
+
+    /// The amount of a resource by its name.
+    pub(crate) fn amount(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.cpu_millis,
+            "memory" => self.memory_bytes,
+            "pods" => self.pods,
+            other => self.others.get(other).copied().unwrap_or(0),
+        }
     }
 
     /// The larger of both, each resource by itself.
@@ -74,15 +90,31 @@ pub(crate) struct Requests {
 impl Requests {
     pub(crate) fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
-        Self { must: total(spec, false), usual: total(spec, true) }
+        Self { must: total(pod, spec, false), usual: total(pod, spec, true) }
+    }
+
+    /// Whether it asks for nothing but a place.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let Resources { cpu_millis, memory_bytes, pods: _, others } = &self.must;
+        *cpu_millis == 0 && *memory_bytes == 0 && others.values().all(|amount| *amount == 0)
     }
 }
 
+/// What a container holds while it is being resized is the larger of what it has and what it is to have.
+fn held(pod: &Pod, container: &str) -> Option<Resources> {
+    let statuses = pod.status.as_ref()?.container_statuses.iter().flatten();
+    let status = statuses.into_iter().find(|status| status.name == container)?;
+    Some(Resources::read(status.resources.as_ref()?.requests.as_ref()))
+}
+
 /// Containers run side by side, init containers one after the other before them, sidecars from their turn on.
-fn total(spec: &PodSpec, usual: bool) -> Resources {
+fn total(pod: &Pod, spec: &PodSpec, usual: bool) -> Resources {
     let request = |container: &k8s_openapi::api::core::v1::Container| {
         let requests = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
         let mut resources = Resources::read(requests);
+        if let Some(held) = held(pod, &container.name) {
+            resources.raise_to(&held);
+        }
         if usual {
             let names = |name: &str| requests.is_some_and(|requests| requests.contains_key(name));
             if !names("cpu") {

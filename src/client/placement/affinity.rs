@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod};
 
 /// Whether the node is one that the pod's `nodeSelector` and required node affinity allow.
 pub fn allows(pod: &Pod, node: &Node) -> bool {
@@ -12,15 +12,29 @@ pub fn allows(pod: &Pod, node: &Node) -> bool {
     if !spec.node_selector.iter().flatten().all(|(label, value)| has(label, value)) {
         return false;
     }
-    let required = of(pod).and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-    required.is_none_or(|required| required.node_selector_terms.iter().any(|term| matches(term, node)))
+    of(pod).is_none_or(|affinity| meets_required(affinity, node))
+}
+
+/// Whether the node is one that an affinity requires.
+pub fn meets_required(affinity: &NodeAffinity, node: &Node) -> bool {
+    let required = affinity.required_during_scheduling_ignored_during_execution.as_ref();
+    required.is_none_or(|required| selects(required, node))
+}
+
+/// Whether one of the terms means the node.
+pub fn selects(selector: &NodeSelector, node: &Node) -> bool {
+    selector.node_selector_terms.iter().any(|term| matches(term, node))
 }
 
 /// The weights of the preferences that the node meets.
 pub fn preference(pod: &Pod, node: &Node) -> i64 {
-    let preferred = of(pod).and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
+    of(pod).map_or(0, |affinity| preferred(affinity, node))
+}
+
+/// The weights of the preferences of an affinity that the node meets.
+pub fn preferred(affinity: &NodeAffinity, node: &Node) -> i64 {
+    let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter();
     preferred
-        .into_iter()
         .flatten()
         .filter(|preferred| matches(&preferred.preference, node))
         .map(|preferred| i64::from(preferred.weight))

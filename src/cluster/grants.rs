@@ -5,7 +5,7 @@ use node::Place;
 pub(crate) fn granted(grants: node::Grants, namespace: &str) -> runtime::Grants {
     let place = |place: Place| match place {
         Place::Embedded => runtime::Place::Embedded { scope: namespace.to_owned() },
-        Place::Folder { path, read_only } => runtime::Place::Folder { path, read_only },
+        Place::Mounted(path) => runtime::Place::Mounted(path),
         Place::Remote { url, user, password } => runtime::Place::Remote { url, user, password },
     };
     runtime::Grants {

@@ -14,11 +14,7 @@ const NAMES: [&str; 2] = ["username", "AWS_ACCESS_KEY_ID"];
 const PASSWORDS: [&str; 2] = ["password", "AWS_SECRET_ACCESS_KEY"];
 
 fn refused(message: impl ToString) -> LaunchError {
-    LaunchError {
-        reason: "CreateContainerConfigError",
-        message: message.to_string(),
-        class: LaunchFailure::Config,
-    }
+    LaunchError { reason: "CreateContainerConfigError", message: message.to_string(), class: LaunchFailure::Config }
 }
 
 /// Reads what `asked` names in `namespace`. `mounts` are the container's volumes.
@@ -100,7 +96,7 @@ impl Objects<'_> {
     }
 }
 
-/// The folder that the container sees at `path`; below a mount, further parts are made by whoever opens it.
+/// The volume that the container sees at `path`.
 fn directory(path: &str, mounts: &[Mount]) -> Result<Place, LaunchError> {
     let mount = mounts.iter().find(|mount| mount.guest_path.trim_end_matches('/') == path.trim_end_matches('/'));
     let Some(mount) = mount else {
@@ -108,5 +104,5 @@ fn directory(path: &str, mounts: &[Mount]) -> Result<Place, LaunchError> {
             "no volume is mounted at {path}, which the annotation coracle.dev/blobstore names; give the mountPath of a volume"
         )));
     };
-    Ok(Place::Folder { path: mount.host_dir.clone(), read_only: mount.read_only })
+    Ok(Place::Mounted(mount.guest_path.clone()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::sandbox::LogLevel;
+use crate::sandbox::{Handles, LogLevel};
 
 mod grants;
 
@@ -32,6 +32,10 @@ pub struct Settings {
     pub run_timeout: Option<Duration>,
     /// What it is granted beyond the pod.
     pub grants: Grants,
+    /// What it may have open at once.
+    pub handles: Handles,
+    /// Images, or containers of the pod, whose components satisfy imports of this one.
+    pub compose: Vec<String>,
 }
 
 impl Default for Settings {
@@ -43,6 +47,8 @@ impl Default for Settings {
             egress: false,
             run_timeout: None,
             grants: Grants::default(),
+            handles: Handles::default(),
+            compose: Vec::new(),
         }
     }
 }
@@ -71,11 +77,15 @@ pub enum SettingError {
 /// Every setting, in the order of the alphabet.
 const SETTINGS: &[&str] = &[
     "blobstore",
+    "compose",
     "config",
     "egress",
     "keyvalue",
     "logging",
     "max-concurrent-requests",
+    "max-handles",
+    "max-open-files",
+    "max-sockets",
     "request-timeout",
     "reuse",
     "run-timeout",
@@ -104,16 +114,27 @@ impl Settings {
         let malformed =
             |wanted| SettingError::Malformed { annotation: annotation.to_owned(), value: value.to_owned(), wanted };
         let span = || duration(value).ok_or_else(|| malformed("a duration above zero, as in 500ms, 30s or 2m"));
+        let count = || {
+            let count = value.parse().ok().filter(|count| *count > 0);
+            count.ok_or_else(|| malformed("a whole number above zero"))
+        };
         let flag = || value.parse::<bool>().map_err(|_| malformed("\"true\" or \"false\""));
         match setting {
             "request-timeout" => self.request_timeout = span()?,
             "run-timeout" => self.run_timeout = Some(span()?),
             "reuse" => self.reuse = flag()?,
             "egress" => self.egress = flag()?,
-            "max-concurrent-requests" => {
-                let count = value.parse().ok().filter(|count| *count > 0);
-                self.max_concurrent_requests = Some(count.ok_or_else(|| malformed("a whole number above zero"))?);
+            "max-concurrent-requests" => self.max_concurrent_requests = Some(count()?),
+            "compose" => {
+                let parts: Vec<String> = value.split(',').map(|part| part.trim().to_owned()).collect();
+                if parts.iter().any(String::is_empty) {
+                    return Err(malformed("a list of images or containers, as in store,coracle.local/clock:v1"));
+                }
+                self.compose = parts;
             }
+            "max-handles" => self.handles.handles = Some(count()?),
+            "max-open-files" => self.handles.files = Some(count()?),
+            "max-sockets" => self.handles.sockets = Some(count()?),
             "config" => {
                 let sources = grants::config(value);
                 self.grants.config = sources.ok_or_else(|| malformed(grants::CONFIG_FORM))?;

@@ -8,13 +8,19 @@ use wasmtime::component::Linker;
 use crate::guest::Guest;
 use crate::spec::Grants;
 
+pub(crate) mod blobstore;
 mod cli;
 mod clocks;
+mod config;
 mod filesystem;
 mod http;
 mod io;
+pub(crate) mod keyvalue;
+mod lifecycle;
+mod logging;
+mod open_files;
 mod random;
-mod sockets;
+pub(crate) mod sockets;
 
 /// A capability.
 pub(crate) struct Capability {
@@ -44,7 +50,7 @@ pub(crate) enum Grant {
 
 /// Every capability. What is not here, no guest has.
 pub(crate) const TABLE: &[Capability] =
-    &[io::ROW, cli::ROW, clocks::ROW, random::ROW, filesystem::ROW, sockets::ROW, http::ROW];
+    &[io::ROW, cli::ROW, clocks::ROW, random::ROW, filesystem::ROW, sockets::ROW, http::ROW, config::ROW, keyvalue::ROW, blobstore::ROW, logging::ROW, lifecycle::ROW];
 
 impl Capability {
     /// Whether an import such as `wasi:cli/environment@0.2.0` is a part of this one.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::container::{Container, KILLED};
 use crate::failure::Failure;
-use crate::program::{Program, Ready};
+use crate::program::{Program, Ready, RunPre};
 use crate::server::{StartError, check, store};
 use crate::spec::{Exit, Limits, Reason, RunSpec, Stats};
 use crate::task::{GuestRun, Verdict};
@@ -53,8 +53,10 @@ impl Running {
         self.container.exit()
     }
 
-    /// Waits at most `grace` for the command to end by itself, then kills it: WASI has no signals to ask it with.
+    /// Asks the command to end, which those hear that import `coracle:lifecycle`, waits for it at most `grace`, then kills
+    /// it: WASI has no signals.
     pub async fn stop(&self, grace: Duration) {
+        self.container.stopping.cancel();
         if tokio::time::timeout(grace, self.container.exit()).await.is_err() {
             self.container.end(KILLED, Reason::Error, "stopped".to_owned());
         }
@@ -93,8 +95,16 @@ fn guest(program: &Program, container: &Arc<Container>, deadline: Option<Instant
         let Ready::Command(maker) = &program.inner.ready else { return Ok(()) };
         owner.families.instances.inc();
         let outcome = async {
-            let command = maker.pre.instantiate_async(&mut store).await?;
-            command.wasi_cli_run().call_run(&mut store).await
+            match &maker.pre {
+                RunPre::First(pre) => {
+                    let command = pre.instantiate_async(&mut store).await?;
+                    command.wasi_cli_run().call_run(&mut store).await
+                }
+                RunPre::Next(pre) => {
+                    let command = pre.instantiate_async(&mut store).await?;
+                    store.run_concurrent(async |accessor| command.wasi_cli_run().call_run(accessor).await).await?
+                }
+            }
         };
         let outcome = outcome.await;
         owner.burnt(&store);

@@ -1,7 +1,7 @@
 //! A container: what all instances of one have in common, its accounts and its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use base::histogram::Histogram;
@@ -11,9 +11,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::bulk::{Bulk, Group};
+use crate::capabilities::blobstore::OpenBlobs;
+use crate::capabilities::keyvalue::OpenStores;
 use crate::habit::Habit;
 use crate::metrics::Families;
 use crate::spec::{Common, Exit, Limits, Reason, Stats};
+use crate::stores::Stores;
 use crate::ticker::Ticker;
 use crate::{cpu, memory};
 
@@ -36,33 +39,46 @@ pub(crate) struct Counts {
 pub(crate) struct Container {
     pub spec: Common,
     pub memory: Arc<memory::Ledger>,
+    /// How many sockets it has.
+    pub sockets: Arc<AtomicUsize>,
     pub cpu: cpu::Ledger,
     pub counts: Counts,
     pub habit: Habit,
     pub group: Arc<Group>,
     pub ticker: Arc<Ticker>,
     pub families: Families,
+    /// The node's stores, and those of them that this container has opened.
+    pub stores: Arc<Stores>,
+    pub keyvalue: OpenStores,
+    pub blobstore: OpenBlobs,
     started: SystemTime,
     ended: AtomicBool,
     /// Wakes guests that wait when the container ends.
     pub cancel: CancellationToken,
+    /// Tells guests that ask that they should come to their end.
+    pub stopping: CancellationToken,
     exit: watch::Sender<Option<Exit>>,
     ending: Mutex<()>,
 }
 
 impl Container {
-    pub fn new(spec: Common, bulk: &Bulk, ticker: &Arc<Ticker>, families: &Families) -> Arc<Self> {
+    pub fn new(spec: Common, bulk: &Bulk, ticker: &Arc<Ticker>, families: &Families, stores: &Arc<Stores>) -> Arc<Self> {
         Arc::new(Self {
             memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
+            sockets: Arc::default(),
             cpu: cpu::Ledger::new(spec.cpu_millis),
             counts: Counts::default(),
             habit: Habit::default(),
             group: bulk.group(spec.cpu_weight),
             ticker: Arc::clone(ticker),
             families: families.clone(),
+            stores: Arc::clone(stores),
+            keyvalue: OpenStores::default(),
+            blobstore: OpenBlobs::default(),
             started: SystemTime::now(),
             ended: AtomicBool::new(false),
             cancel: CancellationToken::new(),
+            stopping: CancellationToken::new(),
             exit: watch::Sender::new(None),
             ending: Mutex::new(()),
             spec,

@@ -115,6 +115,11 @@ impl Engines {
     }
 }
 
+/// An engine that compiles what [`Engines`] of another process load, and does nothing else.
+pub(crate) fn compiler(form: Form) -> Result<Engine, String> {
+    Engine::new(&config(form, InstanceAllocationStrategy::OnDemand)).map_err(|error| format!("{error:#}"))
+}
+
 /// What must be equal for an artifact of one engine to load in another.
 pub(crate) fn compatibility_key(engine: &Engine) -> String {
     let mut hasher = ShaHasher(Sha256::new());
@@ -139,6 +144,7 @@ fn config(form: Form, strategy: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        .wasm_component_model_async(true)
         .consume_fuel(form.fuel)
         // Names of functions suffice; files and lines would make each artifact several times its size.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)

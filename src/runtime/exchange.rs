@@ -29,11 +29,13 @@ pub(crate) struct Exchange {
     /// `None` once its sender is gone, which is when the store is.
     head: Option<oneshot::Receiver<Head>>,
     meter: Arc<Meter>,
+    /// The body may go on when the guest has ended: one that the guest passes on as it came.
+    lasting: bool,
 }
 
 impl Exchange {
-    pub fn new(stage: Stage, head: oneshot::Receiver<Head>, meter: Arc<Meter>) -> Self {
-        Self { stage, head: Some(head), meter }
+    pub fn new(stage: Stage, head: oneshot::Receiver<Head>, meter: Arc<Meter>, lasting: bool) -> Self {
+        Self { stage, head: Some(head), meter, lasting }
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Option<Head> {
@@ -69,7 +71,7 @@ impl Future for Exchange {
         match self.poll_head(cx) {
             Some(Ok(response)) => {
                 let stage = std::mem::replace(&mut self.stage, Stage::Ended(Ok(())));
-                return Poll::Ready(Ok(respond(response, stage, Arc::clone(&self.meter))));
+                return Poll::Ready(Ok(respond(response, stage, Arc::clone(&self.meter), self.lasting)));
             }
             Some(Err(code)) => return Poll::Ready(Err(refusal(code))),
             None => {}
@@ -99,7 +101,7 @@ pub(crate) fn call_error(failure: &Failure) -> CallError {
 }
 
 /// What the guest said instead of a response.
-fn refusal(code: ErrorCode) -> CallError {
+pub(crate) fn refusal(code: ErrorCode) -> CallError {
     match code {
         ErrorCode::LoopDetected => CallError::LoopDetected,
         ErrorCode::InternalError(Some(text)) => CallError::Guest(text),
@@ -107,20 +109,31 @@ fn refusal(code: ErrorCode) -> CallError {
     }
 }
 
-fn respond(response: http::Response<HyperOutgoingBody>, stage: Stage, meter: Arc<Meter>) -> HttpResponse {
+fn respond(
+    response: http::Response<HyperOutgoingBody>,
+    stage: Stage,
+    meter: Arc<Meter>,
+    lasting: bool,
+) -> HttpResponse {
     let (parts, body) = response.into_parts();
     let body = match &stage {
-        Stage::Ended(_) => settle(body, &meter),
+        Stage::Ended(_) => settle(body, &meter, lasting),
         Stage::Inline(_) | Stage::Moved(_) => {
-            let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-            UnsyncBoxBody::new(GuestBody { stage, body, meter, left: length, whole: false })
+            let left = promised(&parts.headers);
+            UnsyncBoxBody::new(GuestBody { stage, body, meter, left, whole: false, lasting })
         }
     };
     http::Response::from_parts(parts, body)
 }
 
-/// The body of a guest that has ended: all of it is here, so its length is known and nothing has to be polled later.
-fn settle(mut body: HyperOutgoingBody, meter: &Meter) -> Body {
+/// The length that a head promises.
+pub(crate) fn promised(headers: &http::HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
+/// The body of a guest that has ended: all of it is here, so its length is known and nothing has to be polled later. Where
+/// it is `lasting`, the rest may be on its way from somewhere else.
+fn settle(mut body: HyperOutgoingBody, meter: &Meter, lasting: bool) -> Body {
     let mut cx = Context::from_waker(Waker::noop());
     let mut frames = Vec::new();
     loop {
@@ -134,6 +147,10 @@ fn settle(mut body: HyperOutgoingBody, meter: &Meter) -> Body {
             Poll::Ready(None) => {
                 frames.push(Err(BodyError::Guest("it failed before it finished the body".to_owned())));
                 break;
+            }
+            Poll::Pending if lasting && !meter.has_failed() => {
+                frames.reverse();
+                return UnsyncBoxBody::new(Passed { frames, body });
             }
             Poll::Pending => {
                 frames.push(Err(BodyError::Guest("it returned before it finished the body".to_owned())));
@@ -152,6 +169,25 @@ fn settle(mut body: HyperOutgoingBody, meter: &Meter) -> Body {
     }
     frames.reverse();
     UnsyncBoxBody::new(Settled { frames })
+}
+
+/// A body that outlives its guest.
+struct Passed {
+    /// Those that were here when it ended, last first.
+    frames: Vec<Result<Frame<Bytes>, BodyError>>,
+    body: HyperOutgoingBody,
+}
+
+impl http_body::Body for Passed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(frame) = self.frames.pop() {
+            return Poll::Ready(Some(frame));
+        }
+        Pin::new(&mut self.body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(to_body_error)))
+    }
 }
 
 /// Frames that wait to be taken, last first.
@@ -191,6 +227,7 @@ struct GuestBody {
     /// What is left of the promised length.
     left: Option<u64>,
     whole: bool,
+    lasting: bool,
 }
 
 impl GuestBody {
@@ -231,6 +268,7 @@ impl http_body::Body for GuestBody {
             Poll::Ready(None) => this.end(),
             Poll::Pending => match &this.stage {
                 Stage::Ended(Err(Failure::Deadline)) => Poll::Ready(Some(Err(BodyError::Deadline))),
+                Stage::Ended(Ok(())) if this.lasting => Poll::Pending,
                 Stage::Ended(_) => {
                     Poll::Ready(Some(Err(BodyError::Guest("it returned before it finished the body".to_owned()))))
                 }

@@ -1,10 +1,14 @@
 //! What a guest's error was.
 
+use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::meter::Cut;
 
+/// What the table of handles says when it is full helps nobody.
+const TOO_MANY_HANDLES: &str =
+    "no more handles may be open at once; to allow more, add the annotation  coracle.dev/max-handles: \"NUMBER\"  to the pod";
 /// A back-trace with more frames says no more.
 const FRAMES_MAX: usize = 16;
 
@@ -71,7 +75,10 @@ impl Failure {
 
 /// The error's root and where in the component it happened, innermost function first.
 pub(crate) fn describe(error: &wasmtime::Error) -> String {
-    let mut text = error.root_cause().to_string();
+    let mut text = match error.downcast_ref::<ResourceTableError>() {
+        Some(ResourceTableError::Full) => TOO_MANY_HANDLES.to_owned(),
+        _ => error.root_cause().to_string(),
+    };
     // A trap's root says it all; an error of a host function may have its context around it, as may the back-trace.
     if !error.is::<Trap>()
         && let Some(outer) =

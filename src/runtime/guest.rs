@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use network::Connection;
+use tokio::io::AsyncRead;
 use wasmtime::component::{HasData, Resource, ResourceTable};
-use wasmtime_wasi::cli::AsyncStdinStream;
+use wasmtime_wasi::cli::{AsyncStdinStream, IsTerminal, StdinStream};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView};
+use wasmtime_wasi::p2::InputStream;
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -13,6 +15,7 @@ use world::cli::{environment, stderr, stdout};
 use world::io::DynOutputStream;
 
 use crate::container::Container;
+use crate::handles::Account;
 use crate::memory::Limiter;
 use crate::outbound::Hooks;
 use crate::output::{LineStream, Lines};
@@ -23,6 +26,7 @@ pub(crate) struct Guest {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     table: ResourceTable,
+    handles: Account,
     pub hooks: Hooks,
     pub memory: Limiter,
     // Made when first asked for: most requests write nothing.
@@ -30,22 +34,56 @@ pub(crate) struct Guest {
     stderr: Option<Arc<Lines>>,
 }
 
+/// Standard input that is a terminal.
+struct Typed(AsyncStdinStream);
+
+impl IsTerminal for Typed {
+    fn is_terminal(&self) -> bool {
+        true
+    }
+}
+
+impl StdinStream for Typed {
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        self.0.p2_stream()
+    }
+
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        self.0.async_stream()
+    }
+}
+
 impl Guest {
     /// A guest that has opened nothing.
     pub fn new(container: &Arc<Container>, connection: Connection) -> Self {
         let mut wasi = WasiCtx::builder();
+        let limits = &container.spec.handles;
+        wasi.max_random_size(limits.random_bytes);
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
         if let Some(reader) = container.spec.stdin.as_ref().and_then(Stdin::take) {
-            wasi.stdin(AsyncStdinStream::new(reader));
+            let stream = AsyncStdinStream::new(reader);
+            if container.spec.stdin.as_ref().is_some_and(Stdin::is_terminal) {
+                wasi.stdin(Typed(stream));
+            } else {
+                wasi.stdin(stream);
+            }
         }
         Self {
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),
-            table: ResourceTable::new(),
+            table,
+            handles: Account::default(),
             hooks: Hooks { container: Arc::clone(container), connection },
             memory: Limiter::new(Arc::clone(&container.memory)),
             stdout: None,
             stderr: None,
         }
+    }
+
+    fn look_at_handles(&mut self) {
+        let most = self.hooks.container.spec.handles.handles;
+        self.handles.look(&mut self.table, most, &mut self.memory);
     }
 
     /// Opens the volumes. Every pod has one, its token, and most requests look at none.
@@ -78,12 +116,14 @@ impl Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.look_at_handles();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.look_at_handles();
         WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }
@@ -105,7 +145,7 @@ impl environment::Host for Guest {
         Ok(if spec.args.is_empty() { vec![spec.name.clone()] } else { spec.args.clone() })
     }
     fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
-        Ok(None)
+        Ok(self.hooks.container.spec.working_dir.clone())
     }
 }
 

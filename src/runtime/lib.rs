@@ -37,28 +37,34 @@ mod exchange;
 mod failure;
 mod guest;
 mod habit;
+mod handles;
 mod linker;
 mod memory;
 mod meter;
 mod metrics;
+mod next;
 mod mounts;
 mod outbound;
 mod output;
 mod program;
 mod reuse;
 mod server;
+mod shared;
 pub mod spec;
+mod stores;
 mod task;
 #[cfg(test)]
 mod tests;
 mod ticker;
 
+pub use capabilities::sockets::Sockets;
 pub use command::Running;
-pub use program::{CompileError, LoadError, Program};
+pub use handles::Handles;
+pub use program::{CompileError, LoadError, Program, compile_alone};
 pub use server::{Server, StartError};
 pub use spec::{
-    Common, Exit, Form, Kind, Limits, Mount, NoOutput, OnTrap, Outbound, Output, Reason, RunSpec, ServeSpec, Stats, Stdin,
-    Stream, Target,
+    Common, Exit, Form, Grants, Kind, Limits, LogLevel, Mount, NoOutput, OnTrap, Outbound, Output, Place, Reason, RunSpec,
+    ServeSpec, Stats, Stdin, Stream, Target,
 };
 
 use bulk::Bulk;
@@ -66,6 +72,7 @@ use container::Container;
 use engine::Engines;
 use metrics::Families;
 use program::ProgramInner;
+use stores::Stores;
 use ticker::Ticker;
 
 /// How the runtime is set up.
@@ -103,6 +110,7 @@ struct Inner {
     ticker: Arc<Ticker>,
     bulk: Bulk,
     families: Families,
+    stores: Arc<Stores>,
     cores: usize,
     loaded: Mutex<HashMap<(PathBuf, Form), Weak<ProgramInner>>>,
 }
@@ -110,7 +118,7 @@ struct Inner {
 impl Runtime {
     /// Starts the bulk threads and the ticker. Engines and their pool are made when first needed.
     pub fn new(config: Config) -> Self {
-        let Config { control, metrics, cores, pool_slots_max, stores: _ } = config;
+        let Config { control, metrics, cores, pool_slots_max, stores } = config;
         let ticker = Arc::new(Ticker::start());
         let warm_cores = u32::try_from(cores).unwrap_or(1);
         let inner = Inner {
@@ -118,6 +126,7 @@ impl Runtime {
             ticker,
             bulk: Bulk::start(cores, &control),
             families: Families::register(&metrics),
+            stores: Arc::new(Stores::new(stores)),
             cores,
             loaded: Mutex::default(),
         };
@@ -165,6 +174,6 @@ impl Runtime {
     }
 
     fn container(&self, spec: Common) -> Arc<Container> {
-        Container::new(spec, &self.inner.bulk, &self.inner.ticker, &self.inner.families)
+        Container::new(spec, &self.inner.bulk, &self.inner.ticker, &self.inner.families, &self.inner.stores)
     }
 }

@@ -1,4 +1,5 @@
-//! Memory limits: one ledger per container, counted over all of its live instances.
+//! Memory limits: one ledger per container, counted over all of its live instances: their linear memories and tables, what
+//! their handles stand for, and what their connections have under way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,12 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     pub fn new(limit: Option<u64>) -> Self {
-        Self { limit: AtomicU64::new(limit.unwrap_or(u64::MAX)), used: AtomicU64::new(0), peak: AtomicU64::new(0), refused: AtomicU64::new(0) }
+        Self {
+            limit: AtomicU64::new(limit.unwrap_or(u64::MAX)),
+            used: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
     }
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -61,18 +67,50 @@ impl Ledger {
     }
 }
 
+/// What connections have under way is the container's as well.
+impl network::Payer for Ledger {
+    fn take(&self, bytes: usize) -> bool {
+        Self::take(self, bytes as u64)
+    }
+    fn give(&self, bytes: usize) {
+        Self::give(self, bytes as u64);
+    }
+}
+
+/// Memory of the host that something of the container's takes up for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    ledger: Arc<Ledger>,
+    bytes: u64,
+}
+
+impl Reserved {
+    /// So much of the ledger, if there is room for it.
+    pub fn take(ledger: &Arc<Ledger>, bytes: u64) -> Option<Self> {
+        ledger.take(bytes).then(|| Self { ledger: Arc::clone(ledger), bytes })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.ledger.give(self.bytes);
+    }
+}
+
 /// One instance's share of the ledger; gives everything back when it goes.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     ledger: Arc<Ledger>,
     held: u64,
+    /// Of what is held, what its handles cost.
+    handles: u64,
     last: u64,
     refused: bool,
 }
 
 impl Limiter {
     pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, held: 0, last: 0, refused: false }
+        Self { ledger, held: 0, handles: 0, last: 0, refused: false }
     }
     /// Whether this instance was ever refused memory.
     pub fn was_refused(&self) -> bool {
@@ -96,6 +134,24 @@ impl Limiter {
             self.refused = true;
         }
         taken
+    }
+
+    /// Its handles cost so much now. Says whether there is room for them.
+    pub fn hold_handles(&mut self, bytes: u64) -> bool {
+        if bytes <= self.handles {
+            let less = self.handles - bytes;
+            self.ledger.give(less);
+            self.held -= less;
+        } else {
+            let more = bytes - self.handles;
+            if !self.ledger.take(more) {
+                self.refused = true;
+                return false;
+            }
+            self.held += more;
+        }
+        self.handles = bytes;
+        true
     }
 
     fn undo(&mut self) {

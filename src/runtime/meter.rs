@@ -60,6 +60,11 @@ impl Meter {
         self.yielded.swap(false, Ordering::Relaxed)
     }
 
+    /// The same, without taking it back.
+    pub fn has_yielded(&self) -> bool {
+        self.yielded.load(Ordering::Relaxed)
+    }
+
     /// To be set before a failed guest's store goes: whoever reads the response's body has to know that its end is no end.
     pub fn set_failed(&self) {
         self.failed.store(true, Ordering::Release);

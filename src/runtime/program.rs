@@ -7,7 +7,8 @@ use base::os::{Urgency, set_thread_urgency};
 use thiserror::Error;
 use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre};
-use world::{CommandPre, ProxyPre};
+use world::next::ServicePre;
+use world::{CommandPre, ProxyPre, WASI_LINE, WASI_LINE_NEXT};
 
 use crate::engine::{Engines, Host, TABLES_PER_SLOT};
 use crate::guest::Guest;
@@ -53,7 +54,7 @@ pub enum LoadError {
     #[error("component imports an interface in a form that Coracle does not offer: {0}")]
     ImportMismatch(String),
     /// It exports neither an HTTP handler nor `run`.
-    #[error("component exports neither wasi:http/incoming-handler@0.2 nor wasi:cli/run@0.2, so it cannot be run; it exports {}",
+    #[error("component exports none of wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, wasi:cli/run@0.2 and wasi:cli/run@0.3, so it cannot be run; it exports {}",
         quoted(.exports))]
     NothingToRun {
         /// What it exports.
@@ -73,14 +74,32 @@ fn quoted(names: &[String]) -> String {
 
 /// Compiles a component. Blocks the calling thread for as long as it takes: give it one that has the time.
 pub(crate) fn compile(engines: &Engines, bytes: &[u8], form: Form, cores: usize) -> Result<Vec<u8>, CompileError> {
+    compile_with(bytes, cores, || Ok(engines.on_demand(form)?.engine.clone()))
+}
+
+/// Compiles a component without a [`Runtime`](crate::Runtime), for a process that does nothing else: on all cores, at low
+/// priority.
+///
+/// # Errors
+/// Why the component does not compile.
+pub fn compile_alone(bytes: &[u8], form: Form) -> Result<Vec<u8>, CompileError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    compile_with(bytes, cores, || crate::engine::compiler(form))
+}
+
+fn compile_with(
+    bytes: &[u8],
+    cores: usize,
+    engine: impl FnOnce() -> Result<Engine, String>,
+) -> Result<Vec<u8>, CompileError> {
     match bytes.get(..8) {
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
         Some([0, b'a', b's', b'm', ..]) => return Err(CompileError::CoreModule),
         _ => return Err(CompileError::NotWasm),
     }
-    let host = engines.on_demand(form).map_err(CompileError::Engine)?;
+    let engine = engine().map_err(CompileError::Engine)?;
     let compiled = on_bulk_threads(if bytes.len() < PARALLEL_BYTES_MIN { 1 } else { cores }, || {
-        host.engine.precompile_component(bytes)
+        engine.precompile_component(bytes)
     });
     compiled.map_err(|error| CompileError::Invalid(format!("{error:#}")))
 }
@@ -104,9 +123,21 @@ pub(crate) struct Maker<P> {
     pub pre: P,
 }
 
+/// A component that serves, by the line of WASI that its handler is of.
+pub(crate) enum HttpPre {
+    First(ProxyPre<Guest>),
+    Next(ServicePre<Guest>),
+}
+
+/// A component that runs, by the same.
+pub(crate) enum RunPre {
+    First(CommandPre<Guest>),
+    Next(world::next::CommandPre<Guest>),
+}
+
 pub(crate) enum Ready {
-    Http { fresh: Arc<Maker<ProxyPre<Guest>>>, reuse: OnceLock<Result<Arc<Maker<ProxyPre<Guest>>>, String>> },
-    Command(Maker<CommandPre<Guest>>),
+    Http { fresh: Arc<Maker<HttpPre>>, reuse: OnceLock<Result<Arc<Maker<HttpPre>>, String>> },
+    Command(Maker<RunPre>),
 }
 
 /// A program that can be served or run, any number of times. Cheap to clone.
@@ -170,33 +201,75 @@ impl ProgramInner {
             path: path.to_owned(),
             engines: Arc::clone(engines),
         };
-        if exports.iter().any(|export| world::is_version_of(export, world::HTTP_EXPORT, world::WASI_LINE)) {
-            let pre = link(&host, &component)?;
-            let pre = ProxyPre::new(pre).map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))?;
-            Ok(build(Ready::Http { fresh: Arc::new(Maker { host, pre }), reuse: OnceLock::new() }))
-        } else if exports.iter().any(|export| world::is_version_of(export, world::COMMAND_EXPORT, world::WASI_LINE)) {
-            let (host, component) =
-                if host.slots.is_some() { on_demand(engines, path, form)? } else { (host, component) };
-            let pre = link(&host, &component)?;
-            let pre = CommandPre::new(pre).map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))?;
-            Ok(build(Ready::Command(Maker { host, pre })))
-        } else {
-            Err(LoadError::NothingToRun { exports })
+        match Entry::of(&exports) {
+            Some(Entry::Http(line)) => {
+                let pre = http_pre(link(&host, &component)?, line)?;
+                Ok(build(Ready::Http { fresh: Arc::new(Maker { host, pre }), reuse: OnceLock::new() }))
+            }
+            Some(Entry::Command(line)) => {
+                let (host, component) =
+                    if host.slots.is_some() { on_demand(engines, path, form)? } else { (host, component) };
+                let pre = run_pre(link(&host, &component)?, line)?;
+                Ok(build(Ready::Command(Maker { host, pre })))
+            }
+            None => Err(LoadError::NothingToRun { exports }),
         }
     }
 
     /// Makes instances that live long: reused ones are allocated on demand, from the same artifact.
-    pub fn reusable(&self) -> Result<Arc<Maker<ProxyPre<Guest>>>, String> {
-        let Ready::Http { reuse, .. } = &self.ready else { return Err("the program is a command".to_owned()) };
+    pub fn reusable(&self) -> Result<Arc<Maker<HttpPre>>, String> {
+        let Ready::Http { fresh, reuse } = &self.ready else { return Err("the program is a command".to_owned()) };
+        let line = if matches!(fresh.pre, HttpPre::First(_)) { WASI_LINE } else { WASI_LINE_NEXT };
         let made = reuse.get_or_init(|| {
             let (host, component) =
                 on_demand(&self.engines, &self.path, self.form).map_err(|error| error.to_string())?;
-            let pre = link(&host, &component).map_err(|error| error.to_string())?;
-            let pre = ProxyPre::new(pre).map_err(|error| format!("{error:#}"))?;
+            let pre = link(&host, &component).and_then(|pre| http_pre(pre, line)).map_err(|error| error.to_string())?;
             Ok(Arc::new(Maker { host, pre }))
         });
         made.clone()
     }
+}
+
+/// What a component does when it is started, and the line of WASI that this is of.
+enum Entry {
+    Http(&'static str),
+    Command(&'static str),
+}
+
+impl Entry {
+    /// A handler goes before `run`, the line that most are written against before the other.
+    fn of(exports: &[String]) -> Option<Self> {
+        let has = |name, line| exports.iter().any(|export| world::is_version_of(export, name, line));
+        if has(world::HTTP_EXPORT, WASI_LINE) {
+            Some(Self::Http(WASI_LINE))
+        } else if has(world::HTTP_EXPORT_NEXT, WASI_LINE_NEXT) {
+            Some(Self::Http(WASI_LINE_NEXT))
+        } else if has(world::COMMAND_EXPORT, WASI_LINE) {
+            Some(Self::Command(WASI_LINE))
+        } else if has(world::COMMAND_EXPORT, WASI_LINE_NEXT) {
+            Some(Self::Command(WASI_LINE_NEXT))
+        } else {
+            None
+        }
+    }
+}
+
+fn http_pre(pre: InstancePre<Guest>, line: &str) -> Result<HttpPre, LoadError> {
+    let pre = if line == WASI_LINE {
+        ProxyPre::new(pre).map(HttpPre::First)
+    } else {
+        ServicePre::new(pre).map(HttpPre::Next)
+    };
+    pre.map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))
+}
+
+fn run_pre(pre: InstancePre<Guest>, line: &str) -> Result<RunPre, LoadError> {
+    let pre = if line == WASI_LINE {
+        CommandPre::new(pre).map(RunPre::First)
+    } else {
+        world::next::CommandPre::new(pre).map(RunPre::Next)
+    };
+    pre.map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))
 }
 
 fn on_demand(engines: &Engines, path: &Path, form: Form) -> Result<(Arc<Host>, Component), LoadError> {

@@ -9,10 +9,12 @@ use wasmtime::component::Resource;
 use wasmtime_wasi_http::p2::bindings::Proxy;
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use world::ProxyPre;
+use world::next::ServicePre;
 
 use crate::container::Container;
 use crate::guest::Guest;
 use crate::meter::Meter;
+use crate::next::{self, Incoming};
 use crate::server::Inner;
 
 /// An instance that leaks does not do so for ever.
@@ -27,6 +29,7 @@ pub(crate) struct Instance {
     pub store: Store<Guest>,
     pub meter: Arc<Meter>,
     proxy: Option<Proxy>,
+    made: bool,
     served: u32,
     since: Instant,
     container: Arc<Container>,
@@ -35,12 +38,12 @@ pub(crate) struct Instance {
 impl Instance {
     pub fn new((store, meter): (Store<Guest>, Arc<Meter>), container: &Arc<Container>) -> Self {
         container.families.instances.inc();
-        Self { store, meter, proxy: None, served: 0, since: Instant::now(), container: Arc::clone(container) }
+        Self { store, meter, proxy: None, made: false, served: 0, since: Instant::now(), container: Arc::clone(container) }
     }
 
     /// Whether the component was instantiated.
     pub fn is_made(&self) -> bool {
-        self.proxy.is_some()
+        self.made
     }
 
     /// This request was its last.
@@ -57,12 +60,33 @@ impl Instance {
     ) -> wasmtime::Result<()> {
         if self.proxy.is_none() {
             self.proxy = Some(pre.instantiate_async(&mut self.store).await?);
+            self.made = true;
         }
         self.served += 1;
         match &self.proxy {
             Some(proxy) => proxy.wasi_http_incoming_handler().call_handle(&mut self.store, request, out).await,
             None => Ok(()),
         }
+    }
+}
+
+impl Instance {
+    /// Has a component of 0.3 answer one request, its first and last.
+    pub async fn handle_next(&mut self, pre: &ServicePre<Guest>, incoming: Incoming) -> wasmtime::Result<()> {
+        let service = pre.instantiate_async(&mut self.store).await?;
+        self.made = true;
+        let outcome = self.store.run_concurrent(async |accessor| {
+            next::answer(accessor, &service, incoming).await?;
+            // The body, and whatever the guest does after its response.
+            std::future::poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            wasmtime::error::Ok(())
+        });
+        outcome.await?
+    }
+
+    /// There is an instance in this store now.
+    pub fn set_made(&mut self) {
+        self.made = true;
     }
 }
 
@@ -115,8 +139,12 @@ pub(crate) fn sweep(server: &Arc<Inner>) {
         loop {
             let ended = tokio::time::timeout(IDLE / 2, &mut cancelled).await.is_ok();
             let Some(server) = server.upgrade() else { return };
+            let age = if ended { Duration::ZERO } else { IDLE };
             if let Some(idle) = server.idle() {
-                idle.drop_older_than(if ended { Duration::ZERO } else { IDLE });
+                idle.drop_older_than(age);
+            }
+            if let Some(shared) = server.shared() {
+                shared.drop_older_than(age);
             }
             if ended {
                 return;

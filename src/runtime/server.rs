@@ -13,9 +13,10 @@ use network::{CallError, Connection, HttpEndpoint, HttpRequest, HttpResponse};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use wasmtime::Store;
+use wasmtime::component::Resource;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView;
-use world::ProxyPre;
+use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use world::http::types::Scheme;
 
 use crate::capabilities::first_denied;
@@ -24,9 +25,11 @@ use crate::exchange::{Exchange, Head};
 use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::meter::{self, Meter};
+use crate::next::Incoming;
 use crate::outbound::from_body_error;
-use crate::program::{Maker, Program, Ready};
+use crate::program::{HttpPre, Maker, Program, Ready};
 use crate::reuse::{Idle, Instance};
+use crate::shared::Shared;
 use crate::spec::{Exit, Limits, OnTrap, Reason, ServeSpec, Stats};
 use crate::task::{GuestRun, Stage, Verdict, pay_debt};
 
@@ -79,9 +82,11 @@ pub struct Server {
 
 pub(crate) struct Inner {
     pub container: Arc<Container>,
-    program: Program,
-    maker: Arc<Maker<ProxyPre<Guest>>>,
+    pub program: Program,
+    pub maker: Arc<Maker<HttpPre>>,
     idle: Option<Idle>,
+    /// Instances that answer many requests at once: those of 0.3, where they are reused.
+    shared: Option<Shared>,
     timeout: Duration,
     /// One permit for each request that may run.
     share: Arc<Semaphore>,
@@ -114,12 +119,19 @@ impl Server {
         };
         check(program, &spec.common)?;
         let maker = if spec.reuse { program.inner.reusable().map_err(StartError::Engine)? } else { Arc::clone(fresh) };
-        let share_max = share(program, &spec, maker.host.slots_max);
+        let next = matches!(maker.pre, HttpPre::Next(_));
+        let instances_max = share(program, &spec, maker.host.slots_max);
+        let (share_max, shared) = if spec.reuse && next {
+            (spec.concurrency.unwrap_or(CONCURRENCY_MAX).max(1), Some(Shared::new(instances_max, program.form().fuel)))
+        } else {
+            (instances_max, None)
+        };
         let inner = Arc::new(Inner {
             container,
             program: program.clone(),
             maker,
-            idle: spec.reuse.then(Idle::default),
+            idle: (spec.reuse && !next).then(Idle::default),
+            shared,
             timeout: spec.request_timeout,
             share: Arc::new(Semaphore::new(share_max)),
             share_max,
@@ -217,7 +229,10 @@ impl Inner {
         if !pay_debt(&self.container, deadline).await {
             return Err(CallError::Deadline);
         }
-        let response = self.start(request, connection, place)?.await;
+        let response = match &self.shared {
+            Some(shared) => shared.answer(&self, request, connection, place).await,
+            None => self.start(request, connection, place)?.await,
+        };
         self.first_byte(since);
         response
     }
@@ -239,7 +254,7 @@ impl Inner {
     async fn admit(&self, since: Instant, deadline: Option<Instant>) -> Result<Place, CallError> {
         let share = self.permit(&self.share, 1, deadline).await?;
         let slots = match &self.maker.host.slots {
-            Some(slots) if self.idle.is_none() => Some(self.permit(slots, self.program.inner.slots, deadline).await?),
+            Some(slots) if self.idle.is_none() && self.shared.is_none() => Some(self.permit(slots, self.program.inner.slots, deadline).await?),
             _ => None,
         };
         self.container.counts.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -286,16 +301,25 @@ impl Inner {
         let (sender, head) = oneshot::channel::<Head>();
         let scheme = scheme(&request);
         give_host(&mut request, &self.container);
-        let mut http = instance.store.data_mut().http();
-        let request = http
-            .new_incoming_request(scheme, request.map(|body| body.map_err(from_body_error)))
-            .map_err(host_failed)?;
-        let out = http.new_response_outparam(sender).map_err(host_failed)?;
+        let lasting = matches!(self.maker.pre, HttpPre::Next(_));
+        let call = if lasting {
+            Call::Next(Incoming { request, scheme, head: sender })
+        } else {
+            let mut http = instance.store.data_mut().http();
+            let request = http
+                .new_incoming_request(p2_scheme(&scheme), request.map(|body| body.map_err(from_body_error)))
+                .map_err(host_failed)?;
+            Call::First(request, http.new_response_outparam(sender).map_err(host_failed)?)
+        };
         // Fields drop in this order: the room is given back when the instance has left it.
         let mut live = Live { instance, place };
         let server = Arc::clone(self);
         let future = Box::pin(async move {
-            let outcome = live.instance.handle(&server.maker.pre, request, out).await;
+            let outcome = match (&server.maker.pre, call) {
+                (HttpPre::First(pre), Call::First(request, out)) => live.instance.handle(pre, request, out).await,
+                (HttpPre::Next(pre), Call::Next(incoming)) => live.instance.handle_next(pre, incoming).await,
+                _ => Ok(()),
+            };
             server.container.burnt(&live.instance.store);
             let verdict = server.judge(outcome, &mut live.instance);
             let Live { instance, place } = live;
@@ -307,7 +331,7 @@ impl Inner {
             verdict
         });
         let run = GuestRun::new(future, Arc::clone(&meter), Arc::clone(&self.container), deadline);
-        Ok(Exchange::new(Stage::begin(run), head, meter))
+        Ok(Exchange::new(Stage::begin(run), head, meter, lasting))
     }
 
     /// An instance for the next request: a kept one, or a store for a new one.
@@ -328,7 +352,7 @@ impl Inner {
     }
 
     /// What came of a request, with its consequences for the container.
-    fn judge(&self, outcome: wasmtime::Result<()>, instance: &mut Instance) -> Verdict {
+    pub fn judge(&self, outcome: wasmtime::Result<()>, instance: &mut Instance) -> Verdict {
         let error = match outcome {
             Ok(()) => return Ok(()),
             Err(error) => error,
@@ -375,6 +399,16 @@ impl Inner {
     pub fn idle(&self) -> Option<&Idle> {
         self.idle.as_ref()
     }
+
+    pub fn shared(&self) -> Option<&Shared> {
+        self.shared.as_ref()
+    }
+}
+
+/// A request as the component's handler takes it.
+enum Call {
+    First(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>),
+    Next(Incoming),
 }
 
 struct Live {
@@ -398,19 +432,25 @@ pub(crate) fn store(
 ) -> wasmtime::Result<(Store<Guest>, Arc<Meter>)> {
     let mut store = Store::new(engine, Guest::new(container, connection));
     store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(container.spec.handles.call_bytes);
     let meter = Meter::new();
     meter::attach(&mut store, &meter, container);
     Ok((store, meter))
 }
 
-fn scheme(request: &HttpRequest) -> Scheme {
+fn p2_scheme(scheme: &http::uri::Scheme) -> Scheme {
+    if *scheme == http::uri::Scheme::HTTPS { Scheme::Https } else { Scheme::Http }
+}
+
+pub(crate) fn scheme(request: &HttpRequest) -> http::uri::Scheme {
     let https = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"https");
     let forwarded = request.headers().get("x-forwarded-proto").is_some_and(https);
-    if forwarded || request.uri().scheme() == Some(&http::uri::Scheme::HTTPS) { Scheme::Https } else { Scheme::Http }
+    let secure = forwarded || request.uri().scheme() == Some(&http::uri::Scheme::HTTPS);
+    if secure { http::uri::Scheme::HTTPS } else { http::uri::Scheme::HTTP }
 }
 
 /// A request without a host, or with one that is no text, is for this container all the same.
-fn give_host(request: &mut HttpRequest, container: &Container) {
+pub(crate) fn give_host(request: &mut HttpRequest, container: &Container) {
     if request.uri().authority().is_some() || request.headers().get(HOST).is_some_and(|host| host.to_str().is_ok()) {
         return;
     }

@@ -11,6 +11,9 @@ use network::{CallError, Connection, HttpRequest, HttpResponse};
 use parking_lot::Mutex;
 use tokio::io::AsyncRead;
 
+use crate::capabilities::sockets::Sockets;
+use crate::handles::Handles;
+
 /// Which compiled form an artifact has. Fuel costs up to 80 % on call-heavy code, so only those who ask for a budget get
 /// it; epochs are in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,17 +60,29 @@ pub trait Output: Send + Sync + 'static {
 
 /// What a guest reads from its standard input. It is given to the first instance that asks.
 #[derive(Clone, Default)]
-pub struct Stdin(Arc<Mutex<Option<Reader>>>);
+pub struct Stdin {
+    reader: Arc<Mutex<Option<Reader>>>,
+    terminal: bool,
+}
 type Reader = Box<dyn AsyncRead + Send + Sync + Unpin>;
 
 impl Stdin {
     /// Reads from this.
     pub fn new(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Some(Box::new(reader)))))
+        Self { reader: Arc::new(Mutex::new(Some(Box::new(reader)))), terminal: false }
+    }
+
+    /// The same, where somebody types.
+    pub fn terminal(reader: impl AsyncRead + Send + Sync + Unpin + 'static) -> Self {
+        Self { terminal: true, ..Self::new(reader) }
+    }
+
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
     }
 
     pub(crate) fn take(&self) -> Option<Reader> {
-        self.0.lock().take()
+        self.reader.lock().take()
     }
 }
 
@@ -136,13 +151,8 @@ pub enum Place {
         /// Whose it is.
         scope: String,
     },
-    /// In a folder of this host.
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Whether it may only be read.
-        read_only: bool,
-    },
+    /// In the volume that is mounted here.
+    Mounted(String),
     /// With a server: `redis://HOST:PORT/DB`, `s3://BUCKET?endpoint=URL&region=NAME`.
     Remote {
         /// Where it is.
@@ -158,7 +168,7 @@ impl std::fmt::Debug for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Embedded { scope } => f.debug_struct("Embedded").field("scope", scope).finish(),
-            Self::Folder { path, .. } => f.debug_tuple("Folder").field(path).finish(),
+            Self::Mounted(path) => f.debug_tuple("Mounted").field(path).finish(),
             Self::Remote { url, .. } => f.debug_struct("Remote").field("url", url).finish_non_exhaustive(),
         }
     }
@@ -189,6 +199,8 @@ pub struct Common {
     pub name: String,
     /// The whole argument vector, the program's name first. When it is empty the guest sees [`Common::name`] alone.
     pub args: Vec<String>,
+    /// Where relative paths begin, for programs that ask.
+    pub working_dir: Option<String>,
     /// The environment, nothing else is inherited.
     pub env: Vec<(String, String)>,
     /// Directories that the guest sees.
@@ -209,6 +221,10 @@ pub struct Common {
     pub stdin: Option<Stdin>,
     /// Who carries its outgoing requests; `None` denies all.
     pub outbound: Option<Arc<dyn Outbound>>,
+    /// Its way onto the network by sockets; `None` denies all.
+    pub sockets: Option<Arc<dyn Sockets>>,
+    /// What it may have open at once.
+    pub handles: Handles,
     /// What it is granted.
     pub grants: Grants,
 }
@@ -218,6 +234,7 @@ impl Default for Common {
         Self {
             name: "container".to_owned(),
             args: Vec::new(),
+            working_dir: None,
             env: Vec::new(),
             mounts: Vec::new(),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -228,6 +245,8 @@ impl Default for Common {
             output: Arc::new(NoOutput),
             stdin: None,
             outbound: None,
+            sockets: None,
+            handles: Handles::default(),
             grants: Grants::default(),
         }
     }

@@ -5,8 +5,11 @@
 
 mod commands;
 mod limits;
+mod next;
 mod programs;
 mod requests;
+mod sockets;
+mod wasi_testsuite;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

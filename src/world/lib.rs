@@ -15,8 +15,10 @@ pub use wasmtime_wasi_http::p2::bindings::{ProxyPre, http};
 /// Streams and pollables, which every other interface of 0.2 is built on.
 pub mod io {
     pub use wasmtime_wasi_io::bindings::wasi::io as bindings;
-    pub use wasmtime_wasi_io::poll::Pollable;
-    pub use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, OutputStream, StreamError, StreamResult};
+    pub use wasmtime_wasi_io::poll::{DynPollable, Pollable, subscribe};
+    pub use wasmtime_wasi_io::streams::{
+        DynInputStream, DynOutputStream, InputStream, OutputStream, StreamError, StreamResult,
+    };
 }
 
 /// WASI 0.3, where functions, streams and futures are the component model's own.
@@ -38,8 +40,17 @@ pub const WASI_LINE: &str = "0.2.";
 pub const WASI_LINE_NEXT: &str = "0.3.";
 
 /// The worlds as authors read them.
-pub const WIT: &[(&str, &str)] =
-    &[("http.wit", include_str!("../../wit/http.wit")), ("command.wit", include_str!("../../wit/command.wit"))];
+pub const WIT: &[(&str, &str)] = &[
+    ("http.wit", include_str!("../../wit/http.wit")),
+    ("command.wit", include_str!("../../wit/command.wit")),
+    ("lifecycle.wit", include_str!("../../wit/lifecycle.wit")),
+    ("config.wit", include_str!("../../wit/deps/config.wit")),
+    ("config-draft.wit", include_str!("../../wit/deps/config-draft.wit")),
+    ("keyvalue.wit", include_str!("../../wit/deps/keyvalue.wit")),
+    ("keyvalue-draft2.wit", include_str!("../../wit/deps/keyvalue-draft2.wit")),
+    ("blobstore.wit", include_str!("../../wit/deps/blobstore.wit")),
+    ("logging.wit", include_str!("../../wit/deps/logging.wit")),
+];
 
 /// An interface that a component may import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +73,16 @@ const fn next(name: &'static str) -> Interface {
     Interface { name, versions: &[WASI_LINE_NEXT] }
 }
 
+const KEYVALUE: &[&str] = &["0.2.0-draft", "0.2.0-draft2"];
+
 /// Every interface that a component may import. Whether a container is given it is another question:
 /// `runtime::capabilities`.
 pub const OFFERED: &[Interface] = &[
+    Interface { name: "coracle:lifecycle/stop", versions: &["0.1."] },
+    Interface { name: "coracle:lifecycle/stop-async", versions: &["0.1."] },
+    Interface { name: "wasi:blobstore/blobstore", versions: &["0.2.0-draft"] },
+    Interface { name: "wasi:blobstore/container", versions: &["0.2.0-draft"] },
+    Interface { name: "wasi:blobstore/types", versions: &["0.2.0-draft"] },
     both("wasi:cli/environment"),
     both("wasi:cli/exit"),
     both("wasi:cli/stderr"),
@@ -80,6 +98,8 @@ pub const OFFERED: &[Interface] = &[
     next("wasi:clocks/system-clock"),
     next("wasi:clocks/types"),
     first("wasi:clocks/wall-clock"),
+    Interface { name: "wasi:config/runtime", versions: &["0.2.0-draft"] },
+    Interface { name: "wasi:config/store", versions: &["0.2.0-rc.1"] },
     both("wasi:filesystem/preopens"),
     both("wasi:filesystem/types"),
     next("wasi:http/client"),
@@ -88,6 +108,10 @@ pub const OFFERED: &[Interface] = &[
     first("wasi:io/error"),
     first("wasi:io/poll"),
     first("wasi:io/streams"),
+    Interface { name: "wasi:keyvalue/atomics", versions: KEYVALUE },
+    Interface { name: "wasi:keyvalue/batch", versions: KEYVALUE },
+    Interface { name: "wasi:keyvalue/store", versions: KEYVALUE },
+    Interface { name: "wasi:logging/logging", versions: &["", "0.1.0-draft"] },
     both("wasi:random/insecure"),
     both("wasi:random/insecure-seed"),
     both("wasi:random/random"),
@@ -131,6 +155,8 @@ mod tests {
             ("wasi:http/types@0.3.0", true),
             ("wasi:http/types", false),
             ("wasi:keyvalue/store@0.2.0", false),
+            ("wasi:keyvalue/store@0.2.0-draft2", true),
+            ("wasi:logging/logging", true),
             ("foo", false),
         ] {
             assert_eq!(is_offered(import), offered, "{import}");

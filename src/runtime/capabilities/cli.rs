@@ -12,8 +12,7 @@ use crate::guest::{Guest, Own};
 
 mod next;
 
-pub(super) const ROW: Capability =
-    Capability { name: "cli", interfaces: &["wasi:cli/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability = Capability { name: "cli", interfaces: &["wasi:cli/"], grant: Grant::Always, link };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     environment::add_to_linker::<Guest, Own>(linker, |guest| guest)?;

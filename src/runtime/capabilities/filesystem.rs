@@ -15,5 +15,6 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     preopens::add_to_linker::<Guest, Own>(linker, |guest| guest)?;
     let next = wasmtime_wasi::p3::bindings::filesystem::types::add_to_linker::<Guest, WasiFilesystem>;
     next(linker, Guest::filesystem)?;
+    super::open_files::link(linker)?;
     wasmtime_wasi::p3::bindings::filesystem::preopens::add_to_linker::<Guest, Own>(linker, |guest| guest)
 }

@@ -5,8 +5,7 @@ use wasmtime::component::Linker;
 use super::{Capability, Grant};
 use crate::guest::Guest;
 
-pub(super) const ROW: Capability =
-    Capability { name: "http", interfaces: &["wasi:http/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability = Capability { name: "http", interfaces: &["wasi:http/"], grant: Grant::Always, link };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;

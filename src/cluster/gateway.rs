@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use api::Status;
-use apiserver::gateway::{ContainerAddress, Duplex, ExecOptions, ExecSession, LogOptions, LogStream, NodeGateway};
+use apiserver::gateway::{ContainerAddress, Duplex, ExecOptions, ExecSession, LogOptions, LogStream, NodeGateway, NodePage};
 use async_trait::async_trait;
 use network::PodNetwork;
 
@@ -14,13 +14,14 @@ pub struct LocalNode {
     name: String,
     logs: node::Logs,
     presence: node::Presence,
+    stats: node::NodeStats,
     network: PodNetwork,
 }
 
 impl LocalNode {
     /// The way to this node.
     pub fn new(node: &node::Node, network: PodNetwork) -> Self {
-        Self { name: node.name().to_owned(), logs: node.logs(), presence: node.presence(), network }
+        Self { name: node.name().to_owned(), logs: node.logs(), presence: node.presence(), stats: node.stats(), network }
     }
 }
 
@@ -57,6 +58,11 @@ impl NodeGateway for LocalNode {
         self.name == node
     }
 
+    fn page(&self, path: &[&str], metrics: String) -> Option<NodePage> {
+        let node::Page { content_type, body } = self.stats.page(path, || metrics)?;
+        Some(NodePage { content_type, body })
+    }
+
     async fn exec(&self, container: &ContainerAddress, options: &ExecOptions) -> Result<ExecSession, Status> {
         exec::exec(&self.presence, container, options)
     }
@@ -69,9 +75,13 @@ impl NodeGateway for LocalNode {
         let refused = |why: String| Status::bad_request(why);
         let ip = self.logs.address(&pod.uid).ok_or_else(|| refused(format!("pod {} has no address here", pod.pod)))?;
         let address = SocketAddr::new(ip, port);
-        if !self.network.listening(address) {
-            return Err(refused(format!("nothing in pod {} listens on port {port}", pod.pod)));
-        }
-        Ok(Box::new(crate::port_forward::connect(self.network.clone(), address)))
+        let opened = crate::port_forward::connect(&self.network, address).await;
+        let stream = opened.map_err(|error| match error {
+            network::CallError::Refused { .. } => {
+                refused(format!("nothing in pod {} listens on port {port}", pod.pod))
+            }
+            other => refused(format!("port {port} of pod {}: {other}", pod.pod)),
+        })?;
+        Ok(Box::new(stream))
     }
 }

@@ -126,7 +126,8 @@ pub(super) fn terminated(
     Termination {
         code,
         reason: reason.as_str().to_owned(),
-        message: Some(cut(said.unwrap_or(exit.message))).filter(|message| !message.is_empty()),
+        // That it was stopped says the event.
+        message: Some(cut(said.unwrap_or(exit.message))).filter(|message| !matches!(message.as_str(), "" | "stopped")),
         started: Some(started),
         finished: Some(Timestamp::try_from(exit.finished).unwrap_or_else(|_| Timestamp::now())),
         container_id,

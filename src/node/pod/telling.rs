@@ -36,6 +36,12 @@ fn patch(uid: &str, told: Option<&PodStatus>, status: &PodStatus) -> Value {
         |known: &&PodCondition| !status.conditions.iter().flatten().any(|condition| condition.type_ == known.type_);
     let was = told.and_then(|told| told.conditions.as_ref());
     if let Some(conditions) = body.get_mut("conditions").and_then(Value::as_array_mut) {
+        for condition in conditions.iter_mut().filter_map(Value::as_object_mut) {
+            // What is not in a patch stays: a reason that is over has to be taken away.
+            for field in ["reason", "message"] {
+                condition.entry(field).or_insert(Value::Null);
+            }
+        }
         for condition in was.into_iter().flatten().filter(gone) {
             conditions.push(json!({ "$patch": "delete", "type": condition.type_ }));
         }
@@ -101,7 +107,7 @@ mod tests {
         let told = ours(status(&["Ready", "PodResizePending", "example.com/gate"]));
         let body = patch("u1", Some(&told), &status(&["Ready"]));
         let wanted = json!([
-            { "type": "Ready", "status": "True" },
+            { "type": "Ready", "status": "True", "reason": null, "message": null },
             { "$patch": "delete", "type": "PodResizePending" },
         ]);
         assert_eq!(body["status"]["conditions"], wanted);

@@ -13,19 +13,18 @@ use hyper_util::rt::TokioExecutor;
 use network::{Body, BodyError, CallError, Connection, HttpRequest, HttpResponse, PodNetwork};
 use runtime::{Outbound, Target};
 
-/// The line that grants it.
-const GRANT: &str = "to allow it, add the annotation  coracle.dev/egress: \"true\"  to the pod";
+use crate::egress::{Egress, Reach, reach};
 
 /// One container's way out.
 pub struct PodOutbound {
     network: PodNetwork,
     namespace: Arc<str>,
-    egress: bool,
+    egress: Egress,
 }
 
 impl PodOutbound {
-    /// For a container in `namespace`, which may leave the cluster when `egress` says so.
-    pub fn new(network: PodNetwork, namespace: String, egress: bool) -> Self {
+    /// For a container in `namespace`, which leaves the cluster when `egress` says that it may.
+    pub fn new(network: PodNetwork, namespace: &str, egress: Egress) -> Self {
         Self { network, namespace: namespace.into(), egress }
     }
 }
@@ -37,26 +36,20 @@ impl Outbound for PodOutbound {
         request: HttpRequest,
         connection: Connection,
     ) -> BoxFuture<'static, Result<HttpResponse, CallError>> {
-        let (network, namespace, egress) = (self.network.clone(), Arc::clone(&self.namespace), self.egress);
+        let (network, namespace, egress) = (self.network.clone(), Arc::clone(&self.namespace), self.egress.clone());
         async move {
-            let outside = matches!(network.resolve(&target.host, &namespace), network::Target::Outside(_));
             let Target { host, port, https } = target;
-            match (outside, egress) {
-                (false, _) => network.call_host(&host, port, &namespace, with_host(request), connection).await,
-                // A bare word can only be meant as a Service.
-                (true, _) if is_bare(&host) => Err(CallError::NoSuchHost { host }),
-                (true, false) => {
-                    Err(CallError::Denied(format!("this pod may not call {host}, which is outside; {GRANT}")))
+            match reach(&network, &host, &namespace) {
+                Reach::Inside => network.call_host(&host, port, &namespace, with_host(request), connection).await,
+                Reach::Nowhere => Err(CallError::NoSuchHost { host }),
+                Reach::Outside(outside) => {
+                    egress.check(&outside)?;
+                    leave(&host, port, https, request).await
                 }
-                (true, true) => leave(&host, port, https, request).await,
             }
         }
         .boxed()
     }
-}
-
-fn is_bare(host: &str) -> bool {
-    !host.contains('.') && !host.contains(':')
 }
 
 /// What a server would find in the request's head.

@@ -32,8 +32,9 @@ pub(crate) fn dial(binding: Arc<Binding>, source: SocketAddr, address: SocketAdd
 fn serve(binding: Arc<Binding>, stream: Stream) {
     tokio::spawn(async move {
         let peer = stream.peer_address();
+        // A client that has said all may still read: plain programs close their side after the request.
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
         let answering = Arc::clone(&binding);
         let service = service_fn(move |request| answer(Arc::clone(&answering), request, peer));
         let connection = builder.serve_connection(TokioIo::new(stream), service);

@@ -49,8 +49,20 @@ pub(crate) enum Grant {
 }
 
 /// Every capability. What is not here, no guest has.
-pub(crate) const TABLE: &[Capability] =
-    &[io::ROW, cli::ROW, clocks::ROW, random::ROW, filesystem::ROW, sockets::ROW, http::ROW, config::ROW, keyvalue::ROW, blobstore::ROW, logging::ROW, lifecycle::ROW];
+pub(crate) const TABLE: &[Capability] = &[
+    io::ROW,
+    cli::ROW,
+    clocks::ROW,
+    random::ROW,
+    filesystem::ROW,
+    sockets::ROW,
+    http::ROW,
+    config::ROW,
+    keyvalue::ROW,
+    blobstore::ROW,
+    logging::ROW,
+    lifecycle::ROW,
+];
 
 impl Capability {
     /// Whether an import such as `wasi:cli/environment@0.2.0` is a part of this one.
@@ -81,5 +93,29 @@ mod tests {
                 TABLE.iter().filter(|capability| capability.has(interface.name)).map(|found| found.name).collect();
             assert_eq!(owners.len(), 1, "{} belongs to {owners:?}", interface.name);
         }
+    }
+
+    #[test]
+    fn the_document_lists_every_interface_with_its_versions_and_what_grants_it() {
+        let document = include_str!("../../docs/interfaces.md");
+        let rows: Vec<&str> = document.lines().take_while(|line| !line.starts_with("## ")).collect();
+        let rows: Vec<&str> = rows.into_iter().filter(|line| line.starts_with("| `")).collect();
+        let wanted = world::OFFERED.iter().map(|interface| {
+            let version = |version: &&str| match *version {
+                "" => "none".to_owned(),
+                line if line.ends_with('.') => format!("`{line}x`"),
+                exact => format!("`{exact}`"),
+            };
+            let versions: Vec<String> = interface.versions.iter().map(version).collect();
+            let owner = TABLE.iter().find(|capability| capability.has(interface.name));
+            let grant = match owner.map(|capability| &capability.grant) {
+                Some(Grant::Asked { annotation, .. }) => {
+                    format!("`{}`", annotation.split(':').next().unwrap_or_default())
+                }
+                _ => "always".to_owned(),
+            };
+            format!("| `{}` | {} | {grant} |", interface.name, versions.join(", "))
+        });
+        assert_eq!(rows, wanted.collect::<Vec<_>>());
     }
 }

@@ -9,6 +9,7 @@ mod next;
 mod programs;
 mod requests;
 mod sockets;
+mod stores;
 mod wasi_testsuite;
 
 use std::path::{Path, PathBuf};

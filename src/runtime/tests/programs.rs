@@ -36,7 +36,7 @@ async fn a_component_without_a_known_export_says_what_it_exports() {
     assert_eq!(
         error.as_deref(),
         Some(
-            "component exports neither wasi:http/incoming-handler@0.2 nor wasi:cli/run@0.2, so it cannot be run; it exports \"do-it\""
+            "component exports none of wasi:http/incoming-handler@0.2, wasi:http/handler@0.3, wasi:cli/run@0.2 and wasi:cli/run@0.3, so it cannot be run; it exports \"do-it\""
         )
     );
 }

@@ -42,6 +42,8 @@ async fn serve(at: &str, http: bool) -> Result<(), String> {
     let address = if at.contains(':') { at.to_owned() } else { format!("0.0.0.0:{at}") };
     let listener = TcpListener::bind(&address).await.map_err(|error| format!("cannot listen at {address}: {error}"))?;
     println!("listening at {address}");
+    // Somebody may wait for this line.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
     let mut incoming = listener.incoming();
     while let Some(connection) = incoming.next().await {
         match connection {
@@ -119,13 +121,15 @@ async fn send(to: &str, text: &str) -> Result<(), String> {
     let address = addresses.first().ok_or_else(|| format!("{host} has no address"))?;
     let address = SocketAddr::new(*address, port);
     let stream = TcpStream::connect_addr(address).await;
-    let mut stream = stream.map_err(|error| format!("cannot connect to {to} ({address}): {error}"))?;
+    let stream = stream.map_err(|error| format!("cannot connect to {to} ({address}): {error}"))?;
     let failed = |error: io::Error| format!("the connection to {to} failed: {error}");
-    stream.write_all(text.as_bytes()).await.map_err(failed)?;
-    stream.flush().await.map_err(failed)?;
-    drop(stream.split().1);
+    // A half that is dropped is closed.
+    let (mut reader, mut writer) = stream.split();
+    writer.write_all(text.as_bytes()).await.map_err(failed)?;
+    writer.flush().await.map_err(failed)?;
+    drop(writer);
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.map_err(failed)?;
+    reader.read_to_end(&mut answer).await.map_err(failed)?;
     println!("{}", String::from_utf8_lossy(&answer).trim_end());
     Ok(())
 }

@@ -113,7 +113,10 @@ impl Tcp {
 #[async_trait]
 impl Pollable for Tcp {
     async fn ready(&mut self) {
-        self.socket.ready().await;
+        // The others are done as soon as they are started.
+        if matches!(self.started, None | Some(Step::Connect)) {
+            self.socket.ready().await;
+        }
     }
 }
 

@@ -154,6 +154,10 @@ impl Autoscalers {
             let memory = memories.entry(key.clone()).or_default();
             memory.again(match idleness {
                 Idleness::Busy(rest) => Some(rest.max(Duration::from_millis(50))),
+                // It may be awake before the next look, and asleep again soon after.
+                _ if (current == 0 || is_idle) && scaler.spec.min_replicas == Some(0) => {
+                    idle::idle_after(scaler).ok().map(|after| after.max(Duration::from_secs(1)))
+                }
                 _ => None,
             });
             plan::decide(scaler, current, &proposal, idleness, memory, &mut conditions, now)

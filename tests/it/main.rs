@@ -7,6 +7,7 @@ mod api;
 mod apply;
 mod bad_input;
 mod bad_pods;
+mod canary;
 mod command_line;
 mod controllers;
 mod crash;

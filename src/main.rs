@@ -11,6 +11,10 @@ fn main() -> ExitCode {
     // One TLS provider for everything in this process; a second call would only find it set.
     let _ = rustls::crypto::ring::default_provider().install_default();
     quiet_checks();
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|verb| verb == cluster::COMPILE_VERB) {
+        return cluster::compile_component(&arguments.collect::<Vec<_>>());
+    }
     match Cli::parse().command {
         Command::Up(args) => up::run(*args),
         Command::Restore(args) => report(restore(&args)),

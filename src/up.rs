@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use cli::connection::Call;
-use cli::{Connection, UpArgs, apply, terminal};
-use cluster::{Cluster, Config, Modes, Role, Roles, StartError};
+use cli::{Connection, ControlPlaneArgs, UpArgs, apply, terminal};
+use cluster::{Cluster, Config, ControlPlane, Modes, NodeSettings, Role, Roles, SchedulerConfig, StartError, Timing};
 use serde_json::Value;
 
 /// The exit code for a command line that asks for what cannot be.
@@ -75,7 +75,9 @@ fn config(args: &UpArgs) -> anyhow::Result<Config> {
         data_dir,
         server_kubeconfig: args.server_kubeconfig.clone(),
         controllers: args.controllers.clone(),
+        control_plane: control_plane(&args.control_plane)?,
         node_capacity: args.node_capacity.clone(),
+        allow_host_paths: args.allow_host_path.iter().map(std::path::absolute).collect::<Result<_, _>>()?,
         tls_san: args.tls_san.clone(),
         api_listen: args.api_listen,
         ingress_listen: args.ingress_listen,
@@ -85,7 +87,65 @@ fn config(args: &UpArgs) -> anyhow::Result<Config> {
         authorization_mode: Modes::parse(&args.authorization_mode)?,
         grace: GRACE,
         artifacts: None,
+        compiler: std::env::current_exe().ok(),
+        compile_bounds: bounds(&args.compile_limits)?,
+        registries: registries(args)?,
+        image_limits: args.image_gc,
     })
+}
+
+fn control_plane(args: &ControlPlaneArgs) -> anyhow::Result<ControlPlane> {
+    let timing = Timing {
+        lease: args.leader_elect_lease_duration,
+        renew: args.leader_elect_renew_deadline,
+        retry: args.leader_elect_retry_period,
+    };
+    if timing.lease <= timing.renew || timing.renew <= timing.retry {
+        bail!("of the --leader-elect times the lease must be longest and the retry period shortest");
+    }
+    if timing.lease < Duration::from_secs(1) {
+        bail!("--leader-elect-lease-duration must be at least a second");
+    }
+    let rates = [args.node_eviction_rate, args.secondary_node_eviction_rate, args.unhealthy_zone_threshold];
+    if !rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0) {
+        bail!("rates and thresholds of nodes are numbers from 0 on");
+    }
+    let scheduler = match &args.scheduler_config {
+        None => SchedulerConfig::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            SchedulerConfig::parse(&text).with_context(|| format!("--scheduler-config {}", path.display()))?
+        }
+    };
+    Ok(ControlPlane {
+        leader_election: args.leader_elect.then_some(timing),
+        scheduler,
+        nodes: NodeSettings {
+            monitor_period: args.node_monitor_period,
+            monitor_grace: args.node_monitor_grace_period,
+            startup_grace: args.node_startup_grace_period,
+            eviction_rate: args.node_eviction_rate,
+            secondary_eviction_rate: args.secondary_node_eviction_rate,
+            large_zone: args.large_cluster_size_threshold,
+            unhealthy_zone: args.unhealthy_zone_threshold,
+        },
+        terminated_pods: Some(args.terminated_pod_gc_threshold),
+    })
+}
+
+fn bounds(settings: &[String]) -> anyhow::Result<images::Bounds> {
+    let mut bounds = images::Bounds::default();
+    settings.iter().try_for_each(|setting| bounds.set(setting)).context("--compile-limits")?;
+    Ok(bounds)
+}
+
+fn registries(args: &UpArgs) -> anyhow::Result<images::Registries> {
+    let mut registries = images::Registries { insecure: args.insecure_registry.clone(), ..Default::default() };
+    args.registry_mirror.iter().try_for_each(|mirror| registries.add_mirror(mirror)).context("--registry-mirror")?;
+    if let Some(pulls) = args.max_parallel_image_pulls {
+        registries.pulls_max = pulls;
+    }
+    Ok(registries)
 }
 
 async fn serve(args: UpArgs, config: Config) -> anyhow::Result<()> {

@@ -28,9 +28,7 @@ use crate::authorization::{Authorizer, refusal};
 use crate::config::{Config, HealthCheck, Limits, Version};
 use crate::documents::Documents;
 use crate::flight::{Class, Flight};
-use crate::gateway::{
-    MetricsSource, NoMetrics, NoTraffic, NoTransport, NodeGateway, ServiceTransport, TrafficSource,
-};
+use crate::gateway::{MetricsSource, NoMetrics, NoTraffic, NoTransport, NodeGateway, ServiceTransport, TrafficSource};
 use crate::health::Endpoint;
 use crate::journal::Journal;
 use crate::path::{self, Asked};

@@ -84,6 +84,9 @@ pub struct UpArgs {
     /// What the node offers, when that is not what the host has: cpu=4,memory=8Gi,pods=110
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub node_capacity: Vec<String>,
+    /// A folder of the host that pods may mount with hostPath, with all that is in it; may be given more than once
+    #[arg(long, value_name = "PREFIX")]
+    pub allow_host_path: Vec<PathBuf>,
     /// Further names for the server's certificate
     #[arg(long, value_name = "NAME")]
     pub tls_san: Vec<String>,
@@ -111,6 +114,24 @@ pub struct UpArgs {
     /// Who decides about requests, one after the other: Node, RBAC, AlwaysAllow, AlwaysDeny
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "Node,RBAC")]
     pub authorization_mode: Vec<String>,
+    /// A mirror that is asked before a registry, * for every registry; may be given more than once
+    #[arg(long, value_name = "REGISTRY=URL")]
+    pub registry_mirror: Vec<String>,
+    /// A registry that is spoken to without TLS, as those on this machine are; may be given more than once
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub insecure_registry: Vec<String>,
+    /// How many images are pulled at once; 16 by default
+    #[arg(long, value_name = "COUNT")]
+    pub max_parallel_image_pulls: Option<usize>,
+    /// What compiling a component may cost: bytes=256Mi,functions=500000,function-bytes=2Mi,seconds=300,memory=4Gi,cache-bytes=8Gi
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub compile_limits: Vec<String>,
+    /// When unused images go: high=85,low=80 (percent of the disk), min-age=2m, max-age=0 (never for its age)
+    #[arg(long, value_name = "LIST", default_value = "")]
+    pub image_gc: images::Limits,
+    /// Controllers and the scheduler.
+    #[command(flatten)]
+    pub control_plane: crate::ControlPlaneArgs,
     /// Which log lines go to standard error: warn, info, debug, or target=level,…
     #[arg(long, value_name = "FILTER", env = "CORACLE_LOG", default_value = "warn")]
     pub log: String,

@@ -14,6 +14,7 @@ pub mod args;
 pub mod connection;
 pub mod terminal;
 
+mod control_plane;
 mod image_paths;
 mod manifests;
 mod push;
@@ -26,6 +27,7 @@ mod yaml;
 pub use apply::{Applied, Outcome, apply_files};
 pub use args::{Cli, Command, RestoreArgs, UpArgs};
 pub use connection::Connection;
+pub use control_plane::ControlPlaneArgs;
 pub use image_paths::name_of as image_name;
 pub use push::push_file;
 

@@ -75,7 +75,10 @@ pub fn campaign(
             start(&term);
             tokio::select! {
                 () = candidate.hold() => {}
-                () = shutdown.cancelled() => return candidate.release().await,
+                () = shutdown.cancelled() => {
+                    term.stop(candidate.election.timing.renew).await;
+                    return candidate.release().await;
+                }
             }
             tracing::warn!(lease = candidate.election.name, "no longer the leader");
             term.stop(candidate.election.timing.renew).await;

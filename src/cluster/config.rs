@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apiserver::authorization::Modes;
 
+use crate::control_plane::ControlPlane;
 use crate::roles::Roles;
 
 /// Everything that `coracle up` can be told, with its defaults resolved.
@@ -19,8 +20,12 @@ pub struct Config {
     pub server_kubeconfig: Option<PathBuf>,
     /// Kubernetes' `--controllers` list.
     pub controllers: Vec<String>,
+    /// How controllers and the scheduler behave.
+    pub control_plane: ControlPlane,
     /// `resource=quantity`, instead of what the host has.
     pub node_capacity: Vec<String>,
+    /// Folders of the host that pods may mount.
+    pub allow_host_paths: Vec<PathBuf>,
     /// Further names for the server's certificate.
     pub tls_san: Vec<String>,
     /// Where the API listens.
@@ -39,6 +44,14 @@ pub struct Config {
     pub grace: Duration,
     /// Compiled components; the user's cache folder by default.
     pub artifacts: Option<PathBuf>,
+    /// The binary that compiles large components in a process of its own: one that knows [`crate::COMPILE_VERB`].
+    pub compiler: Option<PathBuf>,
+    /// What compiling may cost.
+    pub compile_bounds: images::Bounds,
+    /// Mirrors, and how much is pulled at once.
+    pub registries: images::Registries,
+    /// When images go that nobody uses.
+    pub image_limits: images::Limits,
 }
 
 impl Default for Config {
@@ -48,7 +61,9 @@ impl Default for Config {
             data_dir: None,
             server_kubeconfig: None,
             controllers: Vec::new(),
+            control_plane: ControlPlane::default(),
             node_capacity: Vec::new(),
+            allow_host_paths: Vec::new(),
             tls_san: Vec::new(),
             api_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ingress_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -58,6 +73,10 @@ impl Default for Config {
             authorization_mode: Modes::default(),
             grace: Duration::from_secs(30),
             artifacts: None,
+            compiler: None,
+            compile_bounds: images::Bounds::default(),
+            registries: images::Registries::default(),
+            image_limits: images::Limits::default(),
         }
     }
 }

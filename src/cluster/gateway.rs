@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use api::Status;
-use apiserver::gateway::{ContainerAddress, Duplex, ExecOptions, ExecSession, LogOptions, LogStream, NodeGateway, NodePage};
+use apiserver::gateway::{
+    ContainerAddress, Duplex, ExecOptions, ExecSession, LogOptions, LogStream, NodeGateway, NodePage,
+};
 use async_trait::async_trait;
 use network::PodNetwork;
 
@@ -21,7 +23,13 @@ pub struct LocalNode {
 impl LocalNode {
     /// The way to this node.
     pub fn new(node: &node::Node, network: PodNetwork) -> Self {
-        Self { name: node.name().to_owned(), logs: node.logs(), presence: node.presence(), stats: node.stats(), network }
+        Self {
+            name: node.name().to_owned(),
+            logs: node.logs(),
+            presence: node.presence(),
+            stats: node.stats(),
+            network,
+        }
     }
 }
 
@@ -77,9 +85,7 @@ impl NodeGateway for LocalNode {
         let address = SocketAddr::new(ip, port);
         let opened = crate::port_forward::connect(&self.network, address).await;
         let stream = opened.map_err(|error| match error {
-            network::CallError::Refused { .. } => {
-                refused(format!("nothing in pod {} listens on port {port}", pod.pod))
-            }
+            network::CallError::Refused { .. } => refused(format!("nothing in pod {} listens on port {port}", pod.pod)),
             other => refused(format!("port {port} of pod {}: {other}", pod.pod)),
         })?;
         Ok(Box::new(stream))

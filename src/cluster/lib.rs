@@ -14,8 +14,12 @@
 
 mod bootstrap;
 mod capacity;
+mod compile;
 mod config;
 mod control;
+mod control_plane;
+mod egress;
+mod errand;
 mod exec;
 mod gateway;
 mod grants;
@@ -33,6 +37,10 @@ mod restore;
 mod roles;
 mod running;
 mod sandbox;
+mod sockets;
+mod taps;
+mod terminal;
+mod toolbox;
 mod traffic;
 mod transport;
 mod usage;
@@ -41,9 +49,14 @@ mod workers;
 
 pub use apiserver::authorization::{ModeError, Modes};
 pub use capacity::CapacityError;
+pub use client::leases::Timing;
+pub use compile::{COMPILE_VERB, compile_component};
 pub use config::Config;
+pub use control_plane::ControlPlane;
+pub use controllers::NodeSettings;
 pub use paths::Paths;
 pub use restore::{RestoreError, restore};
 pub use roles::{Role, RoleError, Roles};
 pub use running::{Cluster, StartError};
+pub use scheduler::Config as SchedulerConfig;
 pub use store::CHECK_THREAD;

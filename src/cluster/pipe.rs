@@ -52,6 +52,11 @@ impl Writer {
         }
     }
 
+    /// Whether nobody reads any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.state.lock().abandoned
+    }
+
     /// Nothing comes any more.
     pub fn end(&self) {
         let mut state = self.0.state.lock();

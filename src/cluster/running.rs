@@ -132,7 +132,7 @@ impl Cluster {
         let paths = Paths::new(&folder.unwrap_or_default());
         let claim = claim(&paths.data)?;
         let metrics = Metrics::default();
-        let images = ImageStore::open(&paths.images())?;
+        let images = ImageStore::open_with(&paths.images(), config.registries.clone())?;
         let network = PodNetwork::new(network::Config::default());
         // The first address of the network is the API's, so that it is the same at each start.
         let api_address = network.allocate()?;

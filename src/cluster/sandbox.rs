@@ -1,6 +1,7 @@
 //! `node::Sandbox` over `runtime`, `images` and `network`: the agent decides, these carry out.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,49 +10,60 @@ use async_trait::async_trait;
 use base::Tasks;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use images::{Artifacts, Resolved};
+use images::{Artifacts, ImageStore, Resolved};
 use network::{HttpEndpoint, Listener, PodNetwork};
 use node::{Container, ContainerSpec, Exit, ExitReason, Form, PrepareError, Sandbox, StartError, Stats};
 use parking_lot::Mutex;
 use runtime::{Common, Kind, Program, RunSpec, Runtime, ServeSpec};
 use tokio::io::AsyncWrite;
 
+use crate::compile::Programs;
+use crate::egress::Egress;
+use crate::errand::{self, Toolbox};
+use crate::grants::granted;
 use crate::input::Input;
 use crate::outbound::PodOutbound;
+use crate::sockets::PodSockets;
+use crate::taps::{Tapped, Taps};
+use crate::toolbox;
 
 /// Runs containers in this process.
 pub struct WasmSandbox {
     runtime: Runtime,
-    artifacts: Artifacts,
+    programs: Arc<Programs>,
+    toolbox: Arc<Toolbox>,
     network: PodNetwork,
     tasks: Tasks,
 }
 
 impl WasmSandbox {
-    /// A sandbox whose containers are reached over `network`.
-    pub fn new(runtime: Runtime, artifacts: Artifacts, network: PodNetwork, tasks: Tasks) -> Self {
-        Self { runtime, artifacts, network, tasks }
-    }
-
-    /// Compiles when nobody has before, and maps the result.
-    async fn program(&self, image: &Resolved, form: Form) -> Result<Program, PrepareError> {
-        let form = runtime::Form { fuel: form.fuel };
-        let failed = |error: &dyn std::error::Error| PrepareError::Failed(base::report(error));
-        let key = self.runtime.engine_key(form).map_err(|error| failed(&error))?;
-        let compiler = self.runtime.clone();
-        let compile = move |component: &[u8]| compiler.compile(component, form);
-        let path = self.artifacts.get_or_compile(&image.component, &image.path, &key, compile).await;
-        let path = path.map_err(|error| match error {
-            images::ArtifactError::Compile(error) => PrepareError::Unfit(error.to_string()),
-            other => failed(&other),
-        })?;
-        self.runtime.load(&path, form).map_err(|error| PrepareError::Unfit(base::report(&error)))
+    /// A sandbox whose containers are reached over `network`. Large components are compiled by the binary `compiler`, if there
+    /// is one that knows [`crate::COMPILE_VERB`].
+    pub fn new(
+        runtime: Runtime,
+        artifacts: Artifacts,
+        images: ImageStore,
+        compiler: Option<PathBuf>,
+        network: PodNetwork,
+        tasks: Tasks,
+    ) -> Self {
+        images.set_builtin(vec![toolbox::builtin()]);
+        let programs = Arc::new(Programs { runtime: runtime.clone(), artifacts, compiler });
+        let toolbox = Toolbox {
+            runtime: runtime.clone(),
+            programs: Arc::clone(&programs),
+            images,
+            tasks: tasks.clone(),
+            program: tokio::sync::OnceCell::new(),
+        };
+        Self { runtime, programs, toolbox: Arc::new(toolbox), network, tasks }
     }
 
     fn serve(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let address = SocketAddr::new(spec.address, spec.port);
+        let root = spec.root.clone();
         let spec = self.serve_spec(spec);
-        let again = self.again(program, &spec.common);
+        let again = self.again(program, &spec.common, root, false);
         let server = self.runtime.serve(program, spec).map_err(|error| refused(&error))?;
         let server = Arc::new(server);
         let endpoint: Arc<dyn HttpEndpoint> = Arc::clone(&server) as Arc<dyn HttpEndpoint>;
@@ -69,28 +81,44 @@ impl WasmSandbox {
     }
 
     fn run(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
-        let (deadline, stdin) = (spec.deadline, spec.stdin);
+        let (deadline, stdin, tty, root) = (spec.deadline, spec.stdin, spec.tty, spec.root.clone());
+        let is_toolbox = toolbox::is(&spec.image);
+        let taps = Arc::<Taps>::default();
+        let spec = ContainerSpec {
+            output: Arc::new(Tapped { inner: Arc::clone(&spec.output), taps: Arc::clone(&taps) }),
+            ..spec
+        };
         let mut common = self.common(spec);
-        let again = self.again(program, &common);
+        if is_toolbox && !common.mounts.iter().any(|mount| mount.guest_path == "/") {
+            let made = toolbox::make_root(&root, &common.mounts);
+            let made = made.map_err(|error| StartError::Failed(format!("cannot make the root folder: {error}")))?;
+            common.mounts.insert(0, made);
+        }
+        if tty {
+            common.env.push(("TERM".to_owned(), "xterm".to_owned()));
+        }
+        let again = self.again(program, &common, root, is_toolbox);
         let input = (stdin != node::Stdin::None).then(|| {
             let (input, reader) = Input::new(stdin == node::Stdin::Once);
-            common.stdin = Some(runtime::Stdin::new(reader));
+            common.stdin = Some(if tty { runtime::Stdin::terminal(reader) } else { runtime::Stdin::new(reader) });
             input
         });
         let running = self.runtime.run(program, RunSpec { common, deadline });
         let running = Arc::new(running.map_err(|error| refused(&error))?);
         // A command that nobody holds is killed; this one lives as long as it runs.
         self.tasks.job("command container", {
-            let running = Arc::clone(&running);
+            let (running, taps) = (Arc::clone(&running), Arc::clone(&taps));
             async move {
                 running.exit().await;
+                taps.end();
             }
         });
-        Ok(Arc::new(Command { running, again: Some(again), input }))
+        Ok(Arc::new(Command { running, again: Some(again), input, taps, is_toolbox }))
     }
 
-    fn again(&self, program: &Program, common: &Common) -> Again {
-        Again { runtime: self.runtime.clone(), program: program.clone(), common: common.clone() }
+    fn again(&self, program: &Program, common: &Common, root: node::Root, is_toolbox: bool) -> Again {
+        let (runtime, toolbox) = (self.runtime.clone(), Arc::clone(&self.toolbox));
+        Again { runtime, program: program.clone(), common: common.clone(), toolbox, root, is_toolbox }
     }
 
     fn serve_spec(&self, spec: ContainerSpec) -> ServeSpec {
@@ -105,7 +133,9 @@ impl WasmSandbox {
     }
 
     fn common(&self, spec: ContainerSpec) -> Common {
-        let outbound = PodOutbound::new(self.network.clone(), spec.id.namespace.clone(), spec.egress);
+        let egress = Egress { granted: spec.egress, on_denied: spec.on_denied };
+        let outbound = PodOutbound::new(self.network.clone(), &spec.id.namespace, egress.clone());
+        let sockets = PodSockets::new(self.network.clone(), &spec.id.namespace, spec.address, egress);
         Common {
             name: spec.id.to_string(),
             args: spec.args,
@@ -119,19 +149,27 @@ impl WasmSandbox {
             output: Arc::new(Lines(spec.output)),
             stdin: None,
             outbound: Some(Arc::new(outbound)),
+            working_dir: spec.working_dir,
+            sockets: Some(Arc::new(sockets)),
+            handles: handles(&spec.handles),
+            grants: granted(spec.grants, &spec.id.namespace),
         }
     }
 }
 
 #[async_trait]
 impl Sandbox for WasmSandbox {
-    async fn prepare(&self, image: &Resolved, form: Form) -> Result<(), PrepareError> {
-        self.program(image, form).await.map(drop)
+    async fn prepare(&self, image: &Resolved, form: Form, namespace: &str) -> Result<(), PrepareError> {
+        self.programs.get(image, form, namespace).await.map(drop)
     }
 
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let form = Form { fuel: spec.fuel.is_some() };
-        let program = self.program(&spec.image, form).await.map_err(|error| StartError::Failed(error.to_string()))?;
+        let program = self
+            .programs
+            .get(&spec.image, form, &spec.id.namespace)
+            .await
+            .map_err(|error| StartError::Failed(error.to_string()))?;
         match program.kind() {
             Kind::Http => self.serve(&program, spec),
             Kind::Command => self.run(&program, spec),
@@ -140,14 +178,32 @@ impl Sandbox for WasmSandbox {
 }
 
 fn refused(error: &runtime::StartError) -> StartError {
-    StartError::Failed(base::report(error))
+    match error {
+        runtime::StartError::NotGranted { .. } => StartError::NotGranted(error.to_string()),
+        _ => StartError::Failed(base::report(error)),
+    }
+}
+
+fn handles(asked: &node::Handles) -> runtime::Handles {
+    let usual = runtime::Handles::default();
+    runtime::Handles {
+        handles: asked.handles.unwrap_or(usual.handles),
+        files: asked.files.unwrap_or(usual.files),
+        sockets: asked.sockets.unwrap_or(usual.sockets),
+        ..usual
+    }
 }
 
 fn mount(mount: node::Mount) -> runtime::Mount {
-    runtime::Mount { host_dir: mount.host_dir, guest_path: mount.guest_path, read_only: mount.read_only }
+    runtime::Mount {
+        host_dir: mount.host_dir,
+        opened: mount.opened,
+        guest_path: mount.guest_path,
+        read_only: mount.read_only,
+    }
 }
 
-fn exit(exit: runtime::Exit) -> Exit {
+pub(crate) fn exit(exit: runtime::Exit) -> Exit {
     let reason = match exit.reason {
         runtime::Reason::Completed => ExitReason::Completed,
         runtime::Reason::Error => ExitReason::Error,
@@ -159,11 +215,7 @@ fn exit(exit: runtime::Exit) -> Exit {
 }
 
 fn limits(limits: node::Limits) -> runtime::Limits {
-    runtime::Limits {
-        memory_bytes: limits.memory_bytes,
-        cpu_millis: limits.cpu_millis,
-        cpu_weight: limits.cpu_weight,
-    }
+    runtime::Limits { memory_bytes: limits.memory_bytes, cpu_millis: limits.cpu_millis, cpu_weight: limits.cpu_weight }
 }
 
 fn stats(stats: runtime::Stats) -> Stats {
@@ -184,7 +236,7 @@ fn stats(stats: runtime::Stats) -> Stats {
 }
 
 /// The agent's output as the runtime's.
-struct Lines(Arc<dyn node::Output>);
+pub(crate) struct Lines(pub Arc<dyn node::Output>);
 
 impl runtime::Output for Lines {
     fn write(&self, stream: runtime::Stream, line: &[u8]) {
@@ -213,22 +265,32 @@ struct Again {
     runtime: Runtime,
     program: Program,
     common: Common,
+    toolbox: Arc<Toolbox>,
+    root: node::Root,
+    is_toolbox: bool,
 }
 
 impl Again {
     fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
-        if self.program.kind() != Kind::Command {
-            let why = "the container's component exports no wasi:cli/run, so it runs no commands".to_owned();
-            return Err(StartError::Failed(why));
+        let command = exec.args.first().map_or("", String::as_str);
+        // Where the toolbox is what runs, a path may be a script.
+        if toolbox::has(command) || (self.is_toolbox && command.contains('/')) {
+            return Ok(self.toolbox.run(exec, &self.common, &self.root));
+        }
+        if self.is_toolbox || command.is_empty() || self.program.kind() != Kind::Command {
+            return Ok(errand::missing(&exec));
         }
         let common = Common {
             args: exec.args,
-            stdin: exec.stdin.map(runtime::Stdin::new),
+            stdin: exec
+                .stdin
+                .map(|reader| if exec.tty { runtime::Stdin::terminal(reader) } else { runtime::Stdin::new(reader) }),
             output: Arc::new(Lines(exec.output)),
             ..self.common.clone()
         };
         let running = self.runtime.run(&self.program, RunSpec { common, deadline: None });
-        Ok(Arc::new(Command { running: Arc::new(running.map_err(|error| refused(&error))?), again: None, input: None }))
+        let running = Arc::new(running.map_err(|error| refused(&error))?);
+        Ok(Arc::new(Command { running, again: None, input: None, taps: Arc::default(), is_toolbox: false }))
     }
 }
 
@@ -274,6 +336,8 @@ struct Command {
     /// Nothing for what was itself run by exec.
     again: Option<Again>,
     input: Option<Input>,
+    taps: Arc<Taps>,
+    is_toolbox: bool,
 }
 
 impl Container for Command {
@@ -293,6 +357,15 @@ impl Container for Command {
     fn resize(&self, to: node::Limits) -> bool {
         self.running.resize(limits(to));
         true
+    }
+
+    fn printed(&self, tty: bool) -> Option<(node::Reading, node::Reading)> {
+        let (stdout, stderr) = self.taps.join(tty);
+        Some((Box::new(stdout), Box::new(stderr)))
+    }
+
+    fn edits_lines(&self) -> bool {
+        self.is_toolbox
     }
 
     fn stdin(&self) -> Option<Pin<Box<dyn AsyncWrite + Send>>> {

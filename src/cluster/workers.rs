@@ -7,7 +7,6 @@ use std::time::Duration;
 use base::Tasks;
 use base::metrics::Metrics;
 use client::informers::Informers;
-use controllers::Selection;
 use images::{Artifacts, ImageStore};
 use network::{DataThreads, PodNetwork};
 use node::Node;
@@ -16,6 +15,7 @@ use runtime::Runtime;
 use crate::capacity;
 use crate::config::Config;
 use crate::control::Control;
+use crate::control_plane;
 use crate::gateway::LocalNode;
 use crate::identity::{self, Upstream};
 use crate::origin::ServerRegistry;
@@ -52,11 +52,10 @@ impl Workers {
         // One watch and one cache a kind for all of them: what is shared is what they read, not who they write as.
         let informers = Informers::new(parts.upstream.client(identity::informers()), tasks);
         if roles.has(Role::Controllers) {
-            start_controllers(&parts, &informers, control, tasks)?;
+            control_plane::start_controllers(&parts, &informers, control, tasks)?;
         }
         if roles.has(Role::Scheduler) {
-            let client = parts.upstream.client(identity::scheduler());
-            scheduler::start(client, &informers, scheduler::Config::default(), tasks, &parts.metrics);
+            control_plane::start_scheduler(&parts, &informers, control, tasks);
         }
         if roles.has(Role::Node) || roles.has(Role::Ingress) {
             workers.services = Some(proxy::services::keep(&informers, &parts.network, tasks));
@@ -110,23 +109,6 @@ impl Workers {
     }
 }
 
-fn start_controllers(
-    parts: &Parts<'_>,
-    informers: &Informers,
-    control: Option<&Control>,
-    tasks: &Tasks,
-) -> Result<(), StartError> {
-    let selection = Selection::parse(&parts.config.controllers.join(","))?;
-    let config = controllers::Config {
-        ca_certificate: control.map(|control| control.ca_certificate.clone()),
-        keys: control.map(|control| Arc::clone(&control.keys) as Arc<dyn controllers::Keys>),
-    };
-    let metrics = controllers::metrics(&parts.metrics);
-    let client_for = |name: &str| parts.upstream.client(identity::controller(name));
-    controllers::start(client_for, informers, &selection, config, tasks, &metrics);
-    Ok(())
-}
-
 async fn start_ingress(
     parts: &Parts<'_>,
     informers: &Informers,
@@ -144,19 +126,29 @@ async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) 
     let Parts { config, paths, upstream, images, network, metrics } = parts;
     let capacity = capacity::parse(&config.node_capacity)?;
     let folder = config.artifacts.clone().unwrap_or_else(|| paths.artifacts());
-    let artifacts = Artifacts::open(&folder)?;
+    let artifacts = Artifacts::open_with(&folder, config.compile_bounds)?;
+    images.set_artifacts(artifacts.clone());
     let runtime = runtime::Config::new(tokio::runtime::Handle::current(), metrics);
     let runtime = Runtime::new(runtime::Config { stores: Some(paths.node().join("stores")), ..runtime });
-    let sandbox = WasmSandbox::new(runtime, artifacts, network.clone(), tasks.clone());
+    let sandbox =
+        WasmSandbox::new(runtime, artifacts, images.clone(), config.compiler.clone(), network.clone(), tasks.clone());
     let name = config.node_name.clone().unwrap_or_else(|| node_name(&base::os::host().name));
     let client = upstream.client(identity::node(&name));
     if control.is_none() {
         images.set_origin(Arc::new(ServerRegistry(client.clone())));
     }
-    let settings = node::Config { name, folder: paths.node(), capacity, ..node::Config::default() };
+    let settings = node::Config {
+        name,
+        folder: paths.node(),
+        capacity,
+        allow_host_paths: config.allow_host_paths.clone(),
+        image_limits: config.image_limits,
+        ..node::Config::default()
+    };
     let node = Node::start(settings, client, Arc::new(sandbox), images, network.clone(), tasks).await?;
     if let Some(control) = control {
-        control.server.set_metrics_source(LocalUsage::start(node.name().to_owned(), node.presence(), tasks));
+        let usage = LocalUsage { node: node.name().to_owned(), stats: node.stats() };
+        control.server.set_metrics_source(Arc::new(usage));
         control.server.set_node_gateway(Arc::new(LocalNode::new(&node, network)));
     }
     Ok(node)

@@ -154,9 +154,8 @@ impl Canaries {
     }
 
     fn tell(&self, deployment: &Deployment, before: Option<&State>, state: &State) {
-        let same = before.is_some_and(|before| {
-            (before.phase, before.step, &before.hash) == (state.phase, state.step, &state.hash)
-        });
+        let same = before
+            .is_some_and(|before| (before.phase, before.step, &before.hash) == (state.phase, state.step, &state.hash));
         if !same {
             match state.phase {
                 state::Phase::RolledBack => {

@@ -1,45 +1,108 @@
 //! The cache of compiled components.
 //!
 //! Compiling costs from milliseconds to tens of seconds of a core, so it happens once for each component, form and engine,
-//! whoever asks and however many, on few threads of low priority. A compiled file is loaded as native code: the folder is
-//! private, a file appears in it whole or not at all, and nothing but the compiler's output ever enters.
+//! whoever asks and however many, on few threads of low priority. Namespaces take turns, small components have a lane of their
+//! own beside large ones, what nobody waits for any more is given up, and what is refused once is refused at once from then on.
+//!
+//! A compiled file is loaded as native code: the folder is private, a file appears in it whole or not at all, nothing but the
+//! compiler's output ever enters, and each file has a checksum beside it that is compared before its first use in a process.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use base::files::{Access, write_atomically};
 use base::os::{Urgency, set_thread_urgency};
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::sync::{OwnedMutexGuard, Semaphore};
+use tokio::sync::watch;
 
-use crate::Digest;
+use crate::{Digest, ImageStore};
 
-/// What the cache may hold on disk; the files that were used longest ago go first.
-const CACHE_BYTES_MAX: u64 = 8 << 30;
+mod bounds;
+mod files;
+mod queue;
+
+pub use bounds::{Bounds, BoundsError, TooComplex};
+pub use files::Compiled;
+
+use files::Files;
+use queue::{Permit, Queue};
+
+/// Components up to this size are compiled in a blink, and never behind larger ones.
+const QUICK_BYTES_MAX: u64 = 512 << 10;
+/// Refusals that are remembered.
+const REFUSALS_MAX: usize = 4096;
 
 /// Why there is no compiled file.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum ArtifactError {
     /// The component does not compile; trying again does not help.
     #[error("{0}")]
     Compile(String),
+    /// Compiling it would take, or took, more than is allowed.
+    #[error("image too complex to compile: {0}")]
+    TooComplex(#[from] TooComplex),
     /// The disk refused.
-    #[error("the compile cache cannot use {}", path.display())]
+    #[error("the compile cache cannot use {}: {why}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: io::Error,
+        why: String,
     },
-    /// The compiler's thread failed.
+    /// The compiler failed, and may not the next time.
     #[error("compiling failed: {0}")]
-    Panicked(String),
+    Failed(String),
+}
+
+impl ArtifactError {
+    fn io(path: &Path, error: &io::Error) -> Self {
+        Self::Io { path: path.to_owned(), why: error.to_string() }
+    }
+
+    /// Whether asking again gives the same answer.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Compile(_) | Self::TooComplex(_))
+    }
+}
+
+/// What is to be compiled, and for which engine.
+#[derive(Clone, Debug)]
+pub struct Order<'a> {
+    /// The component.
+    pub component: &'a Digest,
+    /// Where its bytes lie.
+    pub source: &'a Path,
+    /// What people call this way of compiling: lower-case letters.
+    pub form: &'static str,
+    /// Everything that the result depends on besides.
+    pub engine_key: &'a str,
+    /// Whose turn this takes: a namespace.
+    pub owner: &'a str,
+}
+
+/// What a compiler is given.
+pub struct Work {
+    /// Where the component's bytes lie.
+    pub source: PathBuf,
+    /// They themselves.
+    pub bytes: Vec<u8>,
+    /// A file that nobody else uses, for a compiler in another process. It need not be used.
+    pub scratch: PathBuf,
+    /// How long it may take.
+    pub until: Instant,
+    /// The bounds that hold.
+    pub bounds: Bounds,
+    wanted: Weak<Job>,
+}
+
+impl Work {
+    /// Whether nobody waits for it any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.wanted.strong_count() == 0
+    }
 }
 
 /// Compiled components on disk. Cheap to clone.
@@ -49,10 +112,21 @@ pub struct Artifacts {
 }
 
 struct Inner {
-    folder: PathBuf,
-    /// One compilation at a time: it uses several cores itself.
-    compiler: Arc<Semaphore>,
-    running: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    files: Files,
+    bounds: Bounds,
+    /// Small components.
+    quick: Arc<Queue>,
+    /// All others.
+    heavy: Arc<Queue>,
+    jobs: Mutex<HashMap<PathBuf, Weak<Job>>>,
+    refusals: Mutex<HashMap<PathBuf, ArtifactError>>,
+}
+
+type Outcome = Option<Result<(), ArtifactError>>;
+
+/// One compilation, and all who wait for it. It is given up when the last of them goes.
+struct Job {
+    started: tokio::sync::Mutex<Option<watch::Receiver<Outcome>>>,
 }
 
 impl Artifacts {
@@ -61,158 +135,179 @@ impl Artifacts {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(folder: &Path) -> Result<Self, ArtifactError> {
-        base::files::private_folder(folder).map_err(|source| ArtifactError::Io { path: folder.to_owned(), source })?;
-        let inner =
-            Inner { folder: folder.to_owned(), compiler: Arc::new(Semaphore::new(1)), running: Mutex::default() };
+        Self::open_with(folder, Bounds::default())
+    }
+
+    /// As [`Artifacts::open`], with bounds of one's own.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open_with(folder: &Path, bounds: Bounds) -> Result<Self, ArtifactError> {
+        let files = Files::open(folder, bounds.cache_bytes).map_err(|error| ArtifactError::io(folder, &error))?;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let inner = Inner {
+            files,
+            bounds,
+            quick: Queue::new((cores / 2).max(1)),
+            heavy: Queue::new((cores / 4).max(1)),
+            jobs: Mutex::default(),
+            refusals: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The compiled form of `component`, whose bytes lie at `source`, for the engine that `engine_key` names.
+    /// The compiled file, if it is there and whole.
+    pub fn find(&self, order: &Order<'_>) -> Option<PathBuf> {
+        let path = self.inner.files.path(order);
+        self.inner.files.is_good(&path).then_some(path)
+    }
+
+    /// The compiled form of a component. `compile` may block for as long as it takes.
     ///
     /// # Errors
-    /// [`ArtifactError::Compile`] with the compiler's words.
-    pub async fn get_or_compile<E: std::error::Error>(
+    /// The compiler's words, or the bound that the component breaks.
+    pub async fn get_or_compile(
         &self,
-        component: &Digest,
-        source: &Path,
-        engine_key: &str,
-        compile: impl FnOnce(&[u8]) -> Result<Vec<u8>, E> + Send + 'static,
+        order: Order<'_>,
+        compile: impl FnOnce(&Work) -> Result<Vec<u8>, ArtifactError> + Send + 'static,
     ) -> Result<PathBuf, ArtifactError> {
-        let path = self.path(component, engine_key);
-        if is_there(&path) {
-            return Ok(path);
+        if let Some(found) = self.find(&order) {
+            return Ok(found);
         }
-        let gate = Arc::clone(self.inner.running.lock().entry(path.clone()).or_default());
-        let one_for_each = gate.lock_owned().await;
-        if is_there(&path) {
-            return Ok(path);
+        let path = self.inner.files.path(&order);
+        if let Some(refusal) = self.inner.refusals.lock().get(&path) {
+            return Err(refusal.clone());
         }
-        let outcome = self.compile(source.to_owned(), path.clone(), compile, one_for_each).await;
-        self.inner.running.lock().retain(|_, gate| Arc::strong_count(gate) > 1);
-        outcome.map(|()| path)
-    }
-
-    /// The engine's key may hold anything, so its hash stands in the name.
-    fn path(&self, component: &Digest, engine_key: &str) -> PathBuf {
-        let engine = hex::encode(Sha256::digest(engine_key).get(..8).unwrap_or_default());
-        self.inner.folder.join(format!("{}-{engine}.cwasm", component.hex()))
-    }
-
-    async fn compile<E: std::error::Error>(
-        &self,
-        source: PathBuf,
-        path: PathBuf,
-        compile: impl FnOnce(&[u8]) -> Result<Vec<u8>, E> + Send + 'static,
-        one_for_each: OwnedMutexGuard<()>,
-    ) -> Result<(), ArtifactError> {
-        // The semaphore is never closed.
-        let permit = Arc::clone(&self.inner.compiler).acquire_owned().await;
-        let folder = self.inner.folder.clone();
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        // A thread of its own: its low priority must not stay with a pooled thread.
-        let thread = std::thread::Builder::new().name("compile".to_owned()).spawn(move || {
-            set_thread_urgency(Urgency::Bulk);
-            let outcome = compile_to(&source, &path, compile);
-            if outcome.is_ok() {
-                shrink(&folder, CACHE_BYTES_MAX);
+        let job = self.job(&path);
+        let mut outcome = {
+            let mut started = job.started.lock().await;
+            match &*started {
+                Some(outcome) => outcome.clone(),
+                None => {
+                    let outcome = self.start(&order, &path, &job, compile).await?;
+                    started.insert(outcome).clone()
+                }
             }
-            // Whoever asked may have gone away; the file stays for the next.
-            let _ = sender.send(outcome);
-            // Held by the thread and not by whoever asked, who may go away long before it ends.
-            drop((one_for_each, permit));
-        });
-        thread.map_err(|source| ArtifactError::Io { path: self.inner.folder.clone(), source })?;
-        receiver.await.unwrap_or_else(|_| Err(ArtifactError::Panicked("its thread ended".to_owned())))
+        };
+        let ended = outcome.wait_for(Option::is_some).await;
+        let ended = ended.map(|ended| ended.clone()).unwrap_or(None);
+        ended.unwrap_or_else(|| Err(ArtifactError::Failed("its thread ended".to_owned()))).map(|()| path)
+    }
+
+    /// Throws a file away that turned out to be unusable.
+    pub fn discard(&self, path: &Path) {
+        self.inner.files.delete(path);
+    }
+
+    /// What is compiled, by component. Reads a folder.
+    pub fn list(&self) -> HashMap<Digest, Vec<Compiled>> {
+        self.inner.files.list()
+    }
+
+    fn job(&self, path: &Path) -> Arc<Job> {
+        let mut jobs = self.inner.jobs.lock();
+        if let Some(job) = jobs.get(path).and_then(Weak::upgrade) {
+            return job;
+        }
+        jobs.retain(|_, job| job.strong_count() > 0);
+        let job = Arc::new(Job { started: tokio::sync::Mutex::default() });
+        jobs.insert(path.to_owned(), Arc::downgrade(&job));
+        job
+    }
+
+    /// Waits for its turn, then starts a thread.
+    async fn start(
+        &self,
+        order: &Order<'_>,
+        path: &Path,
+        job: &Arc<Job>,
+        compile: impl FnOnce(&Work) -> Result<Vec<u8>, ArtifactError> + Send + 'static,
+    ) -> Result<watch::Receiver<Outcome>, ArtifactError> {
+        let size = std::fs::metadata(order.source).map_or(0, |data| data.len());
+        let queue = if size <= QUICK_BYTES_MAX { &self.inner.quick } else { &self.inner.heavy };
+        let permit = queue.turn(order.owner).await;
+        let (sender, receiver) = watch::channel(None);
+        if self.inner.files.is_good(path) {
+            // Another process made it meanwhile.
+            let _ = sender.send(Some(Ok(())));
+            return Ok(receiver);
+        }
+        let running = Running {
+            artifacts: self.clone(),
+            source: order.source.to_owned(),
+            path: path.to_owned(),
+            job: Arc::downgrade(job),
+            sender,
+            permit,
+        };
+        // A thread of its own: its low priority must not stay with a pooled thread.
+        let thread = std::thread::Builder::new().name("compile".to_owned()).spawn(move || running.run(compile));
+        thread.map_err(|error| ArtifactError::io(path, &error))?;
+        Ok(receiver)
     }
 }
 
-fn compile_to<E: std::error::Error>(
-    source: &Path,
-    path: &Path,
-    compile: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
-) -> Result<(), ArtifactError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ArtifactError::Io { path, source }
-    };
-    let component = std::fs::read(source).map_err(failed(source))?;
-    let compiled = compile(&component).map_err(|error| ArtifactError::Compile(base::report(&error)))?;
-    write_atomically(path, &compiled, Access::Private).map_err(failed(path))
+/// A compilation on its thread.
+struct Running {
+    artifacts: Artifacts,
+    source: PathBuf,
+    path: PathBuf,
+    job: Weak<Job>,
+    sender: watch::Sender<Outcome>,
+    /// Held by the thread and not by whoever asked, who may go away long before it ends.
+    permit: Permit,
 }
 
-/// Whether the file is there; its use is noted for [`shrink`].
-fn is_there(path: &Path) -> bool {
-    match std::fs::File::options().append(true).open(path) {
-        Ok(file) => {
-            // A file system that keeps no times only makes the choice of what goes less good.
-            let _ = file.set_modified(SystemTime::now());
-            true
+impl Running {
+    fn run(self, compile: impl FnOnce(&Work) -> Result<Vec<u8>, ArtifactError>) {
+        set_thread_urgency(Urgency::Bulk);
+        let outcome = self.compile(compile);
+        let inner = &self.artifacts.inner;
+        if let Err(error) = &outcome
+            && error.is_final()
+        {
+            let mut refusals = inner.refusals.lock();
+            if refusals.len() >= REFUSALS_MAX {
+                refusals.clear();
+            }
+            refusals.insert(self.path.clone(), error.clone());
         }
-        Err(_) => false,
+        // The next who ask find the file, or begin anew.
+        inner.jobs.lock().remove(&self.path);
+        let _ = self.sender.send(Some(outcome));
+        drop(self.permit);
+    }
+
+    fn compile(&self, compile: impl FnOnce(&Work) -> Result<Vec<u8>, ArtifactError>) -> Result<(), ArtifactError> {
+        let inner = &self.artifacts.inner;
+        let bytes = std::fs::read(&self.source).map_err(|error| ArtifactError::io(&self.source, &error))?;
+        inner.bounds.check(&bytes)?;
+        let work = Work {
+            source: self.source.clone(),
+            bytes,
+            scratch: inner.files.scratch(),
+            until: Instant::now() + inner.bounds.time.max(Duration::from_millis(1)),
+            bounds: inner.bounds,
+            wanted: self.job.clone(),
+        };
+        let compiled = compile(&work);
+        let _ = std::fs::remove_file(&work.scratch);
+        inner.files.write(&self.path, &compiled?).map_err(|error| ArtifactError::io(&self.path, &error))
     }
 }
 
-/// Deletes the files that were used longest ago until the rest fits. A file that is mapped lives on until it is unmapped.
-fn shrink(folder: &Path, bytes_max: u64) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
-        .flatten()
-        .filter(|entry| entry.path().extension().is_some_and(|end| end == "cwasm"))
-        .filter_map(|entry| {
-            let data = entry.metadata().ok()?;
-            Some((data.modified().ok()?, data.len(), entry.path()))
-        })
-        .collect();
-    files.sort();
-    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-    for (_, bytes, path) in files {
-        if total <= bytes_max {
-            return;
-        }
-        if std::fs::remove_file(path).is_ok() {
-            total = total.saturating_sub(bytes);
-        }
+impl ImageStore {
+    /// Says where compiled components are kept, for those who ask what there is. The first call counts.
+    pub fn set_artifacts(&self, artifacts: Artifacts) {
+        let _ = self.inner.artifacts.set(artifacts);
+    }
+
+    /// What is compiled, by component.
+    pub(crate) async fn compiled(&self) -> HashMap<Digest, Vec<Compiled>> {
+        let Some(artifacts) = self.inner.artifacts.get().cloned() else { return HashMap::new() };
+        crate::store::blocking(move || artifacts.list()).await
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn many_who_ask_compile_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("component");
-        std::fs::write(&source, b"component").unwrap();
-        let artifacts = Artifacts::open(&folder.path().join("cache")).unwrap();
-        let count = Arc::new(AtomicUsize::new(0));
-        let ask = || {
-            let (artifacts, source, count) = (artifacts.clone(), source.clone(), Arc::clone(&count));
-            async move {
-                let compile = move |bytes: &[u8]| {
-                    count.fetch_add(1, Ordering::SeqCst);
-                    Ok::<_, io::Error>(bytes.to_vec())
-                };
-                artifacts.get_or_compile(&Digest::of(b"component"), &source, "engine", compile).await.unwrap()
-            }
-        };
-        let paths = futures::future::join_all((0..8).map(|_| ask())).await;
-        assert_eq!(count.load(Ordering::SeqCst), 1);
-        assert_eq!(std::fs::read(&paths[0]).unwrap(), b"component");
-    }
-
-    #[test]
-    fn what_was_used_longest_ago_goes_first() {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, seconds) in [("old", 1), ("new", 2)] {
-            let path = folder.path().join(format!("{name}.cwasm"));
-            std::fs::write(&path, [0; 10]).unwrap();
-            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-            std::fs::File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
-        }
-        shrink(folder.path(), 10);
-        assert!(!folder.path().join("old.cwasm").exists() && folder.path().join("new.cwasm").exists());
-    }
-}
+mod tests;

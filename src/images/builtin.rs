@@ -6,9 +6,8 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::artifact::Artifact;
-use crate::pull::{Pulled, Resolved};
 use crate::store::blocking;
-use crate::{ImageStore, PullError, Reference};
+use crate::{Digest, ImageStore, PullError, Reference};
 
 /// One component that needs no pull.
 pub struct Builtin {
@@ -68,29 +67,28 @@ impl ImageStore {
         (!pushed).then(|| Arc::clone(found))
     }
 
-    /// The image of the table that `reference` names, made whole in the store.
-    pub(crate) async fn resolve_builtin(&self, reference: &Reference) -> Result<Option<Resolved>, PullError> {
+    /// The digest of the table's image that `reference` names, made whole in the store.
+    pub(crate) async fn fetch_builtin(&self, reference: &Reference) -> Result<Option<Digest>, PullError> {
         let Some(entry) = self.builtin_of(reference) else { return Ok(None) };
         let (store, image) = (self.clone(), reference.clone());
         blocking(move || store.keep_builtin(&entry, &image)).await.map(Some)
     }
 
-    fn keep_builtin(&self, entry: &Builtin, image: &Reference) -> Result<Resolved, PullError> {
+    fn keep_builtin(&self, entry: &Builtin, image: &Reference) -> Result<Digest, PullError> {
         let packed = entry.packed.get_or_init(|| Artifact::from_wasm(entry.component));
         let artifact = packed.as_ref().map_err(|why| PullError::Wasm { image: image.to_string(), why: why.clone() })?;
-        let digest = &artifact.manifest.digest;
+        let digest = artifact.manifest.digest.clone();
         let name = image.to_string();
-        if self.index().pulled.get(&name) != Some(digest) || !self.has(&artifact.layer.digest) {
+        if self.index().pulled.get(&name) != Some(&digest) || !self.has(&artifact.layer.digest) {
             self.keep(artifact).map_err(|error| PullError::store(image, error))?;
-            let component = artifact.layer.digest.clone();
+            let (component, manifest) = (artifact.layer.digest.clone(), digest.clone());
             let remembered = self.change(|index| {
-                index.pulled.insert(name, digest.clone());
-                index.components.insert(digest.clone(), component);
+                index.pulled.insert(name, manifest.clone());
+                index.components.insert(manifest, component);
             });
             remembered.map_err(|error| PullError::store(image, error))?;
         }
-        self.unpacked(image, digest, Pulled::AlreadyPresent)
-            .ok_or_else(|| PullError::store(image, "the component vanished from the image store"))
+        Ok(digest)
     }
 }
 

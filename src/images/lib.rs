@@ -10,25 +10,34 @@
 
 #![forbid(unsafe_code)]
 
-mod archive;
 pub mod artifact;
 mod artifacts;
 pub mod builtin;
+mod collect;
+mod compose;
+mod credentials;
 mod digest;
+mod gates;
+mod layers;
 mod manifest;
 mod origin;
 mod pull;
 mod reference;
 mod registry;
+pub mod remote;
 mod store;
 mod wasm;
 
-pub use artifacts::{ArtifactError, Artifacts};
+pub use artifacts::{ArtifactError, Artifacts, Bounds, BoundsError, Compiled, Order, TooComplex, Work};
 pub use builtin::Builtin;
+pub use collect::{Collected, Limits, Stored, Use, Users};
+pub use compose::ComposeError;
+pub use credentials::{Credential, Credentials};
 pub use digest::{Digest, DigestError};
+pub use gates::{MirrorError, Registries};
 pub use manifest::ContentError;
 pub use origin::Origin;
-pub use pull::{Credential, Credentials, PullError, PullPolicy, Pulled, Resolved};
+pub use pull::{Fetched, ImageFiles, PullError, PullPolicy, Pulled, Purpose, Resolved};
 pub use reference::{LOCAL_REGISTRY, Reference, ReferenceError};
 pub use registry::router;
 pub use store::{Image, ImageStore, OpenError, PushError, StoreError};

@@ -1,17 +1,15 @@
 //! OCI manifests: where the Wasm file is in anybody's image.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::Digest;
 
 /// Manifests that we can read, as an `Accept` header lists them.
-pub(crate) const ACCEPTED: &[&str] = &[
-    crate::artifact::MANIFEST,
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-];
+pub(crate) const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
 /// A blob as a manifest names it.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
@@ -24,6 +22,22 @@ pub(crate) struct Descriptor {
     pub size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// Whether the media type says that this is Wasm. Types that only speak of it, such as `…wasm.content.layer.v1+data`, do
+    /// not count.
+    pub fn is_wasm(&self) -> bool {
+        let name = self.media_type.split(';').next().unwrap_or_default().trim();
+        name.ends_with("wasm")
+    }
+
+    /// What its publisher calls the file.
+    pub fn title(&self) -> Option<&str> {
+        self.annotations.get("org.opencontainers.image.title").map(String::as_str)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
@@ -35,10 +49,40 @@ pub(crate) struct Platform {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Document {
+    media_type: Option<String>,
+    artifact_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// What a manifest says about itself and about another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    pub media_type: Option<String>,
+    /// `artifactType`, or else the config's media type.
+    pub artifact_type: Option<String>,
+    pub subject: Option<Digest>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl About {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, ContentError> {
+        let document: Document =
+            serde_json::from_slice(bytes).map_err(|error| ContentError::Manifest(error.to_string()))?;
+        let config = document.config.map(|config| config.media_type).filter(|kind| !kind.is_empty());
+        Ok(Self {
+            media_type: document.media_type,
+            artifact_type: document.artifact_type.filter(|kind| !kind.is_empty()).or(config),
+            subject: document.subject.map(|subject| subject.digest),
+            annotations: document.annotations,
+        })
+    }
 }
 
 /// What a manifest turned out to be.
@@ -98,10 +142,24 @@ impl Manifest {
     }
 }
 
-/// The image of an index that is meant for us.
+/// The image of an index that is meant for us: for wasm, and the newest WASI of several.
 pub(crate) fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, ContentError> {
-    let is_wasm = |platform: &Platform| platform.architecture.starts_with("wasm") || platform.os.starts_with("wasi");
-    let wasm = manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(is_wasm));
+    let rank = |platform: &Platform| {
+        let wasm = platform.architecture.starts_with("wasm") || platform.os.starts_with("wasi");
+        let system = match platform.os.as_str() {
+            "wasip3" => 4,
+            "wasip2" => 3,
+            "wasi" | "wasip1" => 2,
+            _ => 1,
+        };
+        // Memories of 64 bits come last: few programs are built for them, and fewer only for them.
+        wasm.then_some((platform.architecture != "wasm64", system))
+    };
+    let ranked = manifests.iter().enumerate().filter_map(|(at, entry)| {
+        let rank = rank(entry.platform.as_ref()?)?;
+        Some(((rank, std::cmp::Reverse(at)), entry))
+    });
+    let wasm = ranked.max_by_key(|(rank, _)| *rank).map(|(_, entry)| entry);
     let only = || manifests.first().filter(|only| manifests.len() == 1 && only.platform.is_none());
     wasm.or_else(only).ok_or_else(|| {
         let platforms: Vec<String> = manifests
@@ -125,10 +183,10 @@ pub(crate) enum Look<'a> {
 
 /// Beyond this an image of archives is not fetched just to see whether a Wasm file is in it.
 const SEARCHED_BYTES_MAX: u64 = 128 << 20;
-const SEARCHED_LAYERS_MAX: usize = 8;
+const SEARCHED_LAYERS_MAX: usize = 32;
 
 pub(crate) fn look<'a>(config: Option<&Descriptor>, layers: &'a [Descriptor]) -> Result<Look<'a>, ContentError> {
-    let wasm: Vec<&Descriptor> = layers.iter().filter(|layer| layer.media_type.contains("wasm")).collect();
+    let wasm: Vec<&Descriptor> = layers.iter().filter(|layer| layer.is_wasm()).collect();
     match wasm.as_slice() {
         [layer] => return Ok(Look::Layer(layer)),
         [] => {}
@@ -169,6 +227,7 @@ mod tests {
             digest: Digest::of(media_type.as_bytes()),
             size,
             platform: None,
+            annotations: BTreeMap::new(),
         }
     }
 
@@ -198,6 +257,13 @@ mod tests {
         };
         let index = [platform("linux", "amd64"), platform("wasip2", "wasm")];
         assert_eq!(choose(&index), Ok(&index[1]));
+        let several = [platform("wasi", "wasm"), platform("wasip2", "wasm"), platform("wasip3", "wasm64")];
+        assert_eq!(choose(&several), Ok(&several[1]));
+        let spin = [
+            layer("application/vnd.wasm.content.layer.v1+data", 1),
+            layer("application/vnd.wasm.content.layer.v1+wasm", 2),
+        ];
+        assert_eq!(look(None, &spin), Ok(Look::Layer(&spin[1])));
         assert_eq!(choose(&index[..1]), Err(ContentError::NoPlatform("linux/amd64".to_owned())));
     }
 }

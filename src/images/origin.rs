@@ -76,8 +76,8 @@ impl Transfer<'_> {
             return Ok(());
         }
         if wanted.size > BLOB_BYTES_MAX {
-            let image = self.image.to_string();
-            return Err(PullError::TooLarge { image, blob: wanted.digest.clone(), size: wanted.size });
+            let why = format!("its blob {} has {} bytes, more than is allowed", wanted.digest, wanted.size);
+            return Err(PullError::Registry { image: self.image.to_string(), why });
         }
         let broken = |why: &str| PullError::Registry {
             image: self.image.to_string(),

@@ -1,27 +1,33 @@
-//! From what a pod spec calls an image to a component on disk.
+//! From what a pod spec calls an image to a component, or a folder of files, on disk.
 //!
 //! ```text
-//! reference ─ coracle.local → the index ───────────────┐
-//!           └ elsewhere ─ here already? ─ yes ─────────┼→ manifest → component (unpacked, wrapped: once per manifest)
-//!                         └ no → registry → blobs ─────┘
+//! reference ─ comes with the program ───────────────────┐
+//!           ├ coracle.local → the index ────────────────┤
+//!           └ elsewhere ─ here already? ─ yes ──────────┼→ manifest → component (unpacked, wrapped: once per manifest)
+//!                         └ no → mirror, registry → blobs ┘           └→ files (unpacked: once per manifest)
 //! ```
+//!
+//! An image that came with somebody's credentials is here for those alone who have such credentials too; others ask the
+//! registry again.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::archive::wasm_files;
-use crate::manifest::{ContentError, Look, Manifest, choose, look, other_image};
-use crate::origin;
+use crate::layers::{Layer, Tree, UNPACKED_BYTES_MAX};
+use crate::manifest::{ContentError, Descriptor, Look, Manifest, choose, look, other_image};
 use crate::store::blocking;
-use crate::{Digest, ImageStore, Reference, ReferenceError, StoreError, WasmError, to_component};
+use crate::{Credentials, Digest, ImageStore, Reference, ReferenceError, StoreError, WasmError, origin, to_component};
 
-mod remote;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
-pub(crate) use remote::BLOB_BYTES_MAX;
+/// The largest blob that is pulled or pushed.
+pub(crate) const BLOB_BYTES_MAX: u64 = 1 << 30;
+/// The largest Wasm file in an archive.
+const WASM_BYTES_MAX: u64 = 512 << 20;
 
 /// When to ask the registry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,31 +41,27 @@ pub enum PullPolicy {
     Never,
 }
 
-/// Who we are to one registry.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// The registry's host, with its port if it has one.
-    pub registry: String,
-    /// The user.
-    pub username: String,
-    /// The password or token.
-    pub password: String,
+/// What an image is wanted for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run the component in it. An image that cannot hold one is refused before its layers are fetched.
+    #[default]
+    Component,
+    /// To read its files.
+    Files,
 }
 
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credential").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
-
-/// Who we are to registries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Credentials(pub Vec<Credential>);
-
-impl Credentials {
-    fn find(&self, registry: &str) -> Option<&Credential> {
-        self.0.iter().find(|credential| credential.registry == registry)
-    }
+/// An image whose parts are here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// Its name.
+    pub reference: Reference,
+    /// The manifest's digest.
+    pub digest: Digest,
+    /// The bytes of its layers.
+    pub size: u64,
+    /// What it took.
+    pub pulled: Pulled,
 }
 
 /// An image that is here, whole and unpacked.
@@ -81,6 +83,17 @@ pub struct Resolved {
     pub pulled: Pulled,
 }
 
+/// The files of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFiles {
+    /// The folder that holds them. They may be read and never written; the folder stays as long as the image is in use.
+    pub folder: PathBuf,
+    /// `REGISTRY/REPOSITORY@DIGEST`
+    pub id: String,
+    /// The manifest's digest.
+    pub digest: Digest,
+}
+
 /// What it took to have an image here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulled {
@@ -90,6 +103,8 @@ pub enum Pulled {
     Fetched {
         /// How long that took.
         took: Duration,
+        /// The same with the time for which others came first.
+        waited: Duration,
     },
 }
 
@@ -102,6 +117,9 @@ pub enum PullError {
     /// It is not here, and the spec says not to pull it.
     #[error("container image {0:?} is not present with pull policy of Never")]
     NeverPull(String),
+    /// It is here for those who have credentials for it, and the spec says not to ask the registry.
+    #[error("container image {0:?} is present, but was pulled with credentials that this pod does not have")]
+    NotAllowed(String),
     /// The registry (or the built-in store) does not have it.
     #[error("failed to pull image {image:?}: not found{hint}")]
     NotFound {
@@ -112,13 +130,23 @@ pub enum PullError {
     },
     /// The registry does not let us.
     #[error(
-        "failed to pull image {image:?}: {registry} does not authorize this; name a Secret with credentials in imagePullSecrets"
+        "failed to pull image {image:?}: {registry} does not authorize this ({why}); name a Secret with credentials in imagePullSecrets"
     )]
     Unauthorized {
         /// The whole reference.
         image: String,
         /// The registry.
         registry: String,
+        /// What it says.
+        why: String,
+    },
+    /// The registry does not answer now.
+    #[error("failed to pull image {image:?}: {why}")]
+    Unavailable {
+        /// The whole reference.
+        image: String,
+        /// What happened.
+        why: String,
     },
     /// The registry does not answer as one should.
     #[error("failed to pull image {image:?}: {why}")]
@@ -144,16 +172,6 @@ pub enum PullError {
         /// What it is.
         why: WasmError,
     },
-    /// It is too large.
-    #[error("failed to pull image {image:?}: its blob {blob} has {size} bytes, more than the {} MiB that are allowed", remote::BLOB_BYTES_MAX >> 20)]
-    TooLarge {
-        /// The whole reference.
-        image: String,
-        /// Which part.
-        blob: Digest,
-        /// How large.
-        size: u64,
-    },
     /// The disk.
     #[error("failed to pull image {image:?}: {why}")]
     Store {
@@ -169,19 +187,18 @@ impl PullError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidName(_) => "InvalidImageName",
-            Self::NeverPull(_) => "ErrImageNeverPull",
-            Self::NotFound { .. }
-            | Self::Unauthorized { .. }
-            | Self::Registry { .. }
-            | Self::Content { .. }
-            | Self::Wasm { .. }
-            | Self::TooLarge { .. }
-            | Self::Store { .. } => "ErrImagePull",
+            Self::NeverPull(_) | Self::NotAllowed(_) => "ErrImageNeverPull",
+            Self::Unavailable { .. } => "RegistryUnavailable",
+            _ => "ErrImagePull",
         }
     }
 
     pub(crate) fn store(image: &Reference, why: impl std::fmt::Display) -> Self {
         Self::Store { image: image.to_string(), why: why.to_string() }
+    }
+
+    fn content(image: &Reference, why: ContentError) -> Self {
+        Self::Content { image: image.to_string(), why }
     }
 }
 
@@ -189,18 +206,32 @@ impl ImageStore {
     /// Finds the image that `reference` names, pulls it when `policy` says so, and unpacks its component.
     ///
     /// # Errors
-    /// Each names the image and what to do.
+    /// Why the image is not here, or cannot run.
     pub async fn resolve(
         &self,
         reference: &str,
         policy: PullPolicy,
         credentials: &Credentials,
     ) -> Result<Resolved, PullError> {
+        let fetched = self.fetch(reference, policy, credentials, Purpose::Component).await?;
+        self.component(&fetched).await
+    }
+
+    /// Finds the image that `reference` names, and pulls it when `policy` says so.
+    ///
+    /// # Errors
+    /// Why the image is not here.
+    pub async fn fetch(
+        &self,
+        reference: &str,
+        policy: PullPolicy,
+        credentials: &Credentials,
+        purpose: Purpose,
+    ) -> Result<Fetched, PullError> {
         let reference: Reference = reference.parse()?;
-        if let Some(found) = self.resolve_builtin(&reference).await? {
-            return Ok(found);
-        }
-        let (digest, pulled) = if reference.is_local() {
+        let (digest, pulled) = if let Some(digest) = self.fetch_builtin(&reference).await? {
+            (digest, Pulled::AlreadyPresent)
+        } else if reference.is_local() {
             let origin = self.inner.origin.get().filter(|_| policy != PullPolicy::Never);
             if let Some(origin) = origin
                 && !origin::mirror(self, origin, &reference).await?
@@ -210,15 +241,44 @@ impl ImageStore {
             let found = self.find_local(&reference).ok_or_else(|| not_pushed(&reference, policy))?;
             (found, Pulled::AlreadyPresent)
         } else {
-            self.find_or_pull(&reference, policy, credentials).await?
+            self.find_or_pull(&reference, policy, credentials, purpose).await?
         };
-        if let Some(resolved) = self.unpacked(&reference, &digest, pulled) {
+        self.note_use(&digest);
+        let size = self.cached_size(&digest);
+        Ok(Fetched { reference, digest, size, pulled })
+    }
+
+    /// The component of an image: unpacked, and wrapped when it is a core module. That is done once.
+    ///
+    /// # Errors
+    /// What the image holds instead.
+    pub async fn component(&self, fetched: &Fetched) -> Result<Resolved, PullError> {
+        let Fetched { reference, digest, pulled, .. } = fetched;
+        if let Some(resolved) = self.unpacked(reference, digest, *pulled) {
             return Ok(resolved);
         }
-        let (store, image, manifest) = (self.clone(), reference.clone(), digest.clone());
-        blocking(move || store.unpack(&image, &manifest)).await?;
-        self.unpacked(&reference, &digest, pulled)
-            .ok_or_else(|| PullError::store(&reference, "the component vanished from the image store"))
+        let _one_at_a_time = self.gate(&format!("unpack {digest}")).await;
+        if self.unpacked(reference, digest, *pulled).is_none() {
+            let (store, image, manifest) = (self.clone(), reference.clone(), digest.clone());
+            blocking(move || store.unpack(&image, &manifest)).await?;
+        }
+        self.unpacked(reference, digest, *pulled)
+            .ok_or_else(|| PullError::store(reference, "the component vanished from the image store"))
+    }
+
+    /// The files of an image that was fetched for [`Purpose::Files`], in a folder of their own. That is done once.
+    ///
+    /// # Errors
+    /// Why its layers cannot be read.
+    pub async fn files(&self, fetched: &Fetched) -> Result<ImageFiles, PullError> {
+        let Fetched { reference, digest, .. } = fetched;
+        let folder = self.unpacked_dir().join(digest.hex());
+        let _one_at_a_time = self.gate(&format!("files {digest}")).await;
+        if !folder.is_dir() {
+            let (store, image, manifest, place) = (self.clone(), reference.clone(), digest.clone(), folder.clone());
+            blocking(move || store.write_files(&image, &manifest, &place)).await?;
+        }
+        Ok(ImageFiles { folder, id: format!("{}@{digest}", reference.name()), digest: digest.clone() })
     }
 
     /// The manifest that a reference to the built-in registry means.
@@ -237,31 +297,41 @@ impl ImageStore {
         reference: &Reference,
         policy: PullPolicy,
         credentials: &Credentials,
+        purpose: Purpose,
     ) -> Result<(Digest, Pulled), PullError> {
         let name = reference.to_string();
-        let here = || self.index().pulled.get(&name).cloned();
+        let here = || self.index().pulled.get(&name).cloned().filter(|digest| self.is_whole(digest, purpose));
         if policy != PullPolicy::Always
             && let Some(digest) = here()
         {
-            return Ok((digest, Pulled::AlreadyPresent));
+            match (self.is_allowed(&digest, reference, credentials), policy) {
+                (true, _) => return Ok((digest, Pulled::AlreadyPresent)),
+                (false, PullPolicy::Never) => return Err(PullError::NotAllowed(name)),
+                (false, _) => {}
+            }
         }
         if policy == PullPolicy::Never {
             return Err(PullError::NeverPull(name));
         }
         let began = Instant::now();
-        let gate = self.inner.pulling.lock().entry(name.clone()).or_default().clone();
-        let turn = gate.lock().await;
+        let _turn = self.gate(&name).await;
         // Somebody else may have pulled it while this one waited.
-        let found = match here().filter(|_| policy == PullPolicy::IfNotPresent) {
-            Some(digest) => Ok((digest, Pulled::AlreadyPresent)),
-            None => remote::pull(self, reference, credentials.find(&reference.registry))
-                .await
-                .map(|digest| (digest, Pulled::Fetched { took: began.elapsed() })),
-        };
-        drop(turn);
-        drop(gate);
-        self.inner.pulling.lock().retain(|_, gate| std::sync::Arc::strong_count(gate) > 1);
-        found
+        if policy == PullPolicy::IfNotPresent
+            && let Some(digest) = here().filter(|digest| self.is_allowed(digest, reference, credentials))
+        {
+            return Ok((digest, Pulled::Fetched { took: Duration::ZERO, waited: began.elapsed() }));
+        }
+        let _seats = self.inner.pulls.seat(&reference.registry).await;
+        let started = Instant::now();
+        let digest = transfer::pull(self, reference, credentials, purpose).await?;
+        Ok((digest, Pulled::Fetched { took: started.elapsed(), waited: began.elapsed() }))
+    }
+
+    /// Whether an image that came with credentials may be used with these.
+    fn is_allowed(&self, digest: &Digest, image: &Reference, credentials: &Credentials) -> bool {
+        let index = self.index();
+        let Some(allowed) = index.allowed.get(digest) else { return true };
+        credentials.matching(image).iter().any(|credential| allowed.contains(&credential.fingerprint()))
     }
 
     pub(crate) fn unpacked(&self, reference: &Reference, digest: &Digest, pulled: Pulled) -> Option<Resolved> {
@@ -279,50 +349,139 @@ impl ImageStore {
         })
     }
 
+    /// Whether all that `purpose` needs of a manifest is here. Blocks for a moment.
+    fn is_whole(&self, digest: &Digest, purpose: Purpose) -> bool {
+        if purpose == Purpose::Component && self.index().components.get(digest).is_some_and(|found| self.has(found)) {
+            return true;
+        }
+        let Ok((config, layers)) = self.image_of(digest) else { return false };
+        wanted(config.as_ref(), &layers, purpose).is_ok_and(|wanted| wanted.iter().all(|part| self.has(&part.digest)))
+    }
+
+    /// Config and layers of a manifest, or of that which an index has for us. Blocks.
+    fn image_of(&self, digest: &Digest) -> Result<(Option<Descriptor>, Vec<Descriptor>), ImageOfError> {
+        match Manifest::parse(&self.read(digest)?)? {
+            Manifest::Image { config, layers } => Ok((config, layers)),
+            Manifest::Index(manifests) => match Manifest::parse(&self.read(&choose(&manifests)?.digest)?)? {
+                Manifest::Image { config, layers } => Ok((config, layers)),
+                Manifest::Index(_) => Err(ContentError::Manifest("an index that names an index".to_owned()).into()),
+            },
+        }
+    }
+
     /// Finds the Wasm file of a manifest whose blobs are here, makes it a component and remembers which. Blocks.
     fn unpack(&self, image: &Reference, digest: &Digest) -> Result<(), PullError> {
-        let content = |why| PullError::Content { image: image.to_string(), why };
         let wasm = self.wasm_of(image, digest)?;
         let component = to_component(&wasm).map_err(|why| PullError::Wasm { image: image.to_string(), why })?;
         let component = component.as_deref().unwrap_or(&wasm);
         let kept = self.put(component).map_err(|error| PullError::store(image, error))?;
         let remembered = self.change(|index| index.components.insert(digest.clone(), kept));
         remembered.map(drop).map_err(|error| match error {
-            StoreError::ManifestInvalid(why) => content(ContentError::Manifest(why)),
+            StoreError::ManifestInvalid(why) => PullError::content(image, ContentError::Manifest(why)),
             other => PullError::store(image, other),
         })
     }
 
     fn wasm_of(&self, image: &Reference, digest: &Digest) -> Result<bytes::Bytes, PullError> {
-        let content = |why| PullError::Content { image: image.to_string(), why };
-        let read = |digest: &Digest| self.read(digest).map_err(|error| PullError::store(image, error));
-        let (config, layers) = match Manifest::parse(&read(digest)?).map_err(content)? {
-            Manifest::Image { config, layers } => (config, layers),
-            Manifest::Index(manifests) => {
-                let chosen = choose(&manifests).map_err(content)?;
-                match Manifest::parse(&read(&chosen.digest)?).map_err(content)? {
-                    Manifest::Image { config, layers } => (config, layers),
-                    Manifest::Index(_) => {
-                        return Err(content(ContentError::Manifest("an index that names an index".to_owned())));
-                    }
+        let (config, layers) = self.image_of(digest).map_err(|error| error.of(image))?;
+        let layers = match look(config.as_ref(), &layers).map_err(|why| PullError::content(image, why))? {
+            Look::Layer(layer) => {
+                let bytes = self.read(&layer.digest).map_err(|error| PullError::store(image, error))?;
+                // What is compressed is looked into, whatever its type says.
+                if !bytes.starts_with(b"\x1f\x8b") && !bytes.starts_with(b"\x28\xb5\x2f\xfd") {
+                    return Ok(bytes);
                 }
+                std::slice::from_ref(layer)
             }
-        };
-        let layers = match look(config.as_ref(), &layers).map_err(content)? {
-            Look::Layer(layer) => return read(&layer.digest),
             Look::Inside(layers) => layers,
         };
-        let mut found = Vec::new();
-        for layer in layers {
-            let files = wasm_files(read(&layer.digest)?);
-            found.extend(files.map_err(|why| content(ContentError::Layer(layer.digest.clone(), why)))?);
+        let broken = |(layer, why)| PullError::content(image, ContentError::Layer(layer, why));
+        let tree = Tree::read(self.layers_of(layers), UNPACKED_BYTES_MAX).map_err(broken)?;
+        let files = tree.wasm();
+        let path = match files.as_slice() {
+            [] => return Err(PullError::content(image, other_image(config.as_ref(), layers))),
+            [only] => *only,
+            several => {
+                let named = self.entrypoint(config.as_ref());
+                let chosen = several.iter().find(|path| named.iter().any(|name| name == *path));
+                *chosen.ok_or_else(|| PullError::content(image, ContentError::Several(several.len())))?
+            }
+        };
+        tree.file(path, WASM_BYTES_MAX).map(Into::into).map_err(broken)
+    }
+
+    /// What the config of a Docker-style image starts, as paths in the image.
+    fn entrypoint(&self, config: Option<&Descriptor>) -> Vec<String> {
+        let bytes = config.and_then(|config| self.read(&config.digest).ok()).unwrap_or_default();
+        let config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        ["/config/Entrypoint", "/config/Cmd"]
+            .iter()
+            .filter_map(|field| config.pointer(field)?.get(0)?.as_str())
+            .map(|path| path.trim_start_matches("./").trim_start_matches('/').to_owned())
+            .collect()
+    }
+
+    fn layers_of(&self, layers: &[Descriptor]) -> Vec<Layer> {
+        let layer = |layer: &Descriptor| Layer {
+            digest: layer.digest.clone(),
+            path: self.blob_path(&layer.digest),
+            title: layer.title().map(str::to_owned),
+            is_archive: layer.media_type.contains(".tar") || layer.media_type.contains("+tar"),
+        };
+        layers.iter().map(layer).collect()
+    }
+
+    fn write_files(&self, image: &Reference, digest: &Digest, place: &std::path::Path) -> Result<(), PullError> {
+        let (_, layers) = self.image_of(digest).map_err(|error| error.of(image))?;
+        let broken = |(layer, why)| PullError::content(image, ContentError::Layer(layer, why));
+        let tree = Tree::read(self.layers_of(&layers), UNPACKED_BYTES_MAX).map_err(broken)?;
+        let temporary = self.temporary_path("files");
+        let disk = |error: std::io::Error| PullError::store(image, error);
+        std::fs::create_dir_all(&temporary).map_err(disk)?;
+        let written = tree.write(&temporary).map_err(broken);
+        let kept = written.and_then(|()| {
+            std::fs::create_dir_all(self.unpacked_dir()).map_err(disk)?;
+            std::fs::rename(&temporary, place).map_err(disk)
+        });
+        if kept.is_err() {
+            let _ = std::fs::remove_dir_all(&temporary);
         }
-        match (found.len(), found.pop()) {
-            (1, Some(wasm)) => Ok(wasm),
-            (0, _) => Err(content(other_image(config.as_ref(), layers))),
-            (several, _) => Err(content(ContentError::Several(several))),
+        kept
+    }
+}
+
+/// Why a manifest that is here says nothing about layers.
+#[derive(Debug, Error)]
+enum ImageOfError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+impl ImageOfError {
+    fn of(self, image: &Reference) -> PullError {
+        match self {
+            Self::Io(error) => PullError::store(image, error),
+            Self::Content(why) => PullError::content(image, why),
         }
     }
+}
+
+/// The parts of an image that have to be here for a purpose.
+fn wanted<'a>(
+    config: Option<&'a Descriptor>,
+    layers: &'a [Descriptor],
+    purpose: Purpose,
+) -> Result<Vec<&'a Descriptor>, ContentError> {
+    let layers: Vec<&Descriptor> = match purpose {
+        Purpose::Files => layers.iter().collect(),
+        Purpose::Component => match look(config, layers)? {
+            Look::Layer(layer) => return Ok(vec![layer]),
+            Look::Inside(layers) => layers.iter().collect(),
+        },
+    };
+    Ok(config.into_iter().chain(layers).collect())
 }
 
 fn not_pushed(reference: &Reference, policy: PullPolicy) -> PullError {

@@ -1,8 +1,11 @@
 //! The built-in registry: OCI distribution under `/v2/`.
 //!
 //! Names may hold slashes, so that paths are read from their end: `NAME/blobs/DIGEST`, `NAME/manifests/REFERENCE`,
-//! `NAME/blobs/uploads/ID`, `NAME/tags/list`. Blobs are shared by all repositories of the store. Who may do what is decided
-//! before a request comes here.
+//! `NAME/blobs/uploads/ID`, `NAME/tags/list`, `NAME/referrers/DIGEST`. Blobs are shared by all repositories of the store. Who may
+//! do what is decided before a request comes here.
+//!
+//! Beside the protocol, `/v2/_coracle/images` tells what the store holds, and takes images out of it. No repository can have
+//! such a name.
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +20,8 @@ use crate::{Digest, ImageStore};
 
 mod blobs;
 mod manifests;
+mod referrers;
+mod stock;
 #[cfg(test)]
 mod tests;
 mod uploads;
@@ -76,6 +81,7 @@ impl From<StoreError> for Refusal {
             StoreError::Io(error) if base::os::is_disk_full(&error) => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "DENIED", message)
             }
+            StoreError::InUse(_) => Self::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message),
             StoreError::Io(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", message),
         }
     }
@@ -107,6 +113,8 @@ enum Route<'a> {
     Blob { name: &'a str, digest: &'a str },
     Begin { name: &'a str },
     Upload { name: &'a str, id: &'a str },
+    Referrers { name: &'a str, digest: &'a str },
+    Stock { what: &'a str },
 }
 
 fn route(path: &str) -> Option<Route<'_>> {
@@ -116,6 +124,9 @@ fn route(path: &str) -> Option<Route<'_>> {
     }
     if rest == "_catalog" {
         return Some(Route::Catalog);
+    }
+    if let Some(what) = rest.strip_prefix("_coracle/") {
+        return Some(Route::Stock { what });
     }
     if let Some(name) = rest.strip_suffix("/tags/list") {
         return Some(Route::Tags { name });
@@ -130,6 +141,9 @@ fn route(path: &str) -> Option<Route<'_>> {
     if let Some(name) = head.strip_suffix("/manifests") {
         return Some(Route::Manifest { name, reference: last });
     }
+    if let Some(name) = head.strip_suffix("/referrers") {
+        return Some(Route::Referrers { name, digest: last });
+    }
     head.strip_suffix("/blobs").map(|name| Route::Blob { name, digest: last })
 }
 
@@ -140,10 +154,12 @@ async fn dispatch(store: &ImageStore, parts: &Parts, body: Body) -> Answer {
     | Route::Manifest { name, .. }
     | Route::Blob { name, .. }
     | Route::Begin { name }
+    | Route::Referrers { name, .. }
     | Route::Upload { name, .. }) = &route
     else {
         return match route {
             Route::Catalog => manifests::catalog(store, &Query::of(parts)),
+            Route::Stock { what } => stock::answer(store, parts, what).await,
             _ => Ok(axum::Json(json!({})).into_response()),
         };
     };
@@ -154,8 +170,10 @@ async fn dispatch(store: &ImageStore, parts: &Parts, body: Body) -> Answer {
             format!("{name:?} cannot name a repository"),
         ));
     }
+    let reads = parts.method == Method::GET || parts.method == Method::HEAD;
     match route {
-        Route::Tags { name } => manifests::tags(store, name, &Query::of(parts)),
+        Route::Tags { name } if reads => manifests::tags(store, name, &Query::of(parts)),
+        Route::Referrers { name, digest } if reads => referrers::answer(store, parts, name, digest).await,
         Route::Manifest { name, reference } => manifests::answer(store, parts, name, reference, body).await,
         Route::Blob { name, digest } => blobs::answer(store, parts, name, digest).await,
         Route::Begin { name } if parts.method == Method::POST => uploads::begin(store, parts, name, body).await,
@@ -171,6 +189,8 @@ struct Query {
     last: Option<String>,
     digest: Option<String>,
     mount: Option<String>,
+    artifact_type: Option<String>,
+    reference: Option<String>,
 }
 
 impl Query {
@@ -183,6 +203,8 @@ impl Query {
                 "last" => query.last = Some(value),
                 "digest" => query.digest = Some(value),
                 "mount" => query.mount = Some(value),
+                "artifactType" => query.artifact_type = Some(value),
+                "reference" => query.reference = Some(value),
                 _ => {}
             }
         }

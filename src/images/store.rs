@@ -9,10 +9,12 @@
 //! *Guarantees*: a blob that is there is whole and has its digest; the index on disk is one that was whole; a push that
 //! returned survives a power cut.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use base::files::{Access, write_atomically};
 use bytes::Bytes;
@@ -21,7 +23,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::artifact::{self, Artifact};
-use crate::manifest::Manifest;
+use crate::collect::Users;
+use crate::gates::{Pulls, Registries};
+use crate::manifest::{Descriptor, Manifest, choose};
 use crate::reference::{is_repository, is_tag};
 use crate::{Digest, LOCAL_REGISTRY, Origin, WasmError};
 
@@ -63,6 +67,9 @@ pub enum StoreError {
     /// A manifest names a blob that is not here.
     #[error("the manifest names a blob that was not pushed: {0}")]
     BlobUnknown(Digest),
+    /// Somebody else names the blob.
+    #[error("blob {0} is part of an image; delete the manifests that name it")]
+    InUse(Digest),
     /// A manifest is none.
     #[error("not a manifest: {0}")]
     ManifestInvalid(String),
@@ -106,8 +113,15 @@ pub(crate) struct Inner {
     index: RwLock<Arc<Index>>,
     /// Held by whoever changes the index, so that file and memory change in the same order.
     writing: Mutex<()>,
-    /// One pull for each reference at a time.
-    pub(crate) pulling: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// One at a time for each thing that is pulled or unpacked.
+    pub(crate) gates: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) pulls: Pulls,
+    /// When manifests were used last, in seconds since 1970.
+    pub(crate) used: Mutex<HashMap<Digest, u64>>,
+    sizes: Mutex<HashMap<Digest, u64>>,
+    temporaries: AtomicU64,
+    pub(crate) users: OnceLock<Arc<dyn Users>>,
+    pub(crate) artifacts: OnceLock<crate::Artifacts>,
     pub(crate) uploads: crate::registry::Uploads,
     /// Where the built-in registry lies, if not here.
     pub(crate) origin: OnceLock<Arc<dyn Origin>>,
@@ -127,6 +141,22 @@ pub(crate) struct Index {
     /// Manifest → its component.
     #[serde(default)]
     pub components: BTreeMap<Digest, Digest>,
+    /// Manifest → whose credentials it came with. What anybody may pull is not in here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allowed: BTreeMap<Digest, BTreeSet<String>>,
+    /// Manifest → when it came, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub since: BTreeMap<Digest, u64>,
+    /// The name of a composition → its component and the components that it was made of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub composed: BTreeMap<Digest, Composed>,
+}
+
+/// A component made of others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Composed {
+    pub component: Digest,
+    pub parts: Vec<Digest>,
 }
 
 const INDEX_VERSION: u32 = 1;
@@ -146,6 +176,14 @@ impl ImageStore {
     /// # Errors
     /// When the folder cannot be used or its index is damaged.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(dir, Registries::default())
+    }
+
+    /// As [`ImageStore::open`], with mirrors and bounds of one's own. Blocks.
+    ///
+    /// # Errors
+    /// When the folder cannot be used or its index is damaged.
+    pub fn open_with(dir: &Path, registries: Registries) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir.join("blobs/sha256")).map_err(failed)?;
         let uploads = dir.join("uploads");
@@ -174,7 +212,13 @@ impl ImageStore {
             dir: dir.to_owned(),
             index: RwLock::new(Arc::new(index)),
             writing: Mutex::default(),
-            pulling: Mutex::default(),
+            gates: Mutex::default(),
+            pulls: Pulls::new(registries),
+            used: Mutex::default(),
+            sizes: Mutex::default(),
+            temporaries: AtomicU64::new(0),
+            users: OnceLock::new(),
+            artifacts: OnceLock::new(),
             uploads: crate::registry::Uploads::default(),
             origin: OnceLock::new(),
             builtin: OnceLock::new(),
@@ -206,6 +250,7 @@ impl ImageStore {
                 repository.manifests.insert(digest.clone(), artifact::MANIFEST.to_owned());
                 repository.tags.insert(tag, digest.clone());
                 index.components.insert(digest.clone(), artifact.layer.digest.clone());
+                index.since.entry(digest.clone()).or_insert_with(unix_now);
             })?;
             Ok(digest)
         })
@@ -221,7 +266,7 @@ impl ImageStore {
         let pulled = index.pulled.iter().map(|(reference, digest)| (reference.clone(), digest));
         local
             .chain(pulled)
-            .map(|(reference, digest)| Image { reference, digest: digest.clone(), size: self.size_of(digest) })
+            .map(|(reference, digest)| Image { reference, digest: digest.clone(), size: self.cached_size(digest) })
             .collect()
     }
 
@@ -238,6 +283,17 @@ impl ImageStore {
         std::fs::read(self.blob_path(digest)).map(Bytes::from)
     }
 
+    /// Whether a blob is there; if so, it counts as new to those who clean up. Blocks for a moment.
+    pub(crate) fn freshen(&self, digest: &Digest) -> bool {
+        match std::fs::File::options().append(true).open(self.blob_path(digest)) {
+            Ok(file) => {
+                let _ = file.set_modified(SystemTime::now());
+                true
+            }
+            Err(_) => self.has(digest),
+        }
+    }
+
     /// Whether a blob is there. Blocks for a moment.
     pub fn has(&self, digest: &Digest) -> bool {
         self.blob_path(digest).exists()
@@ -247,6 +303,35 @@ impl ImageStore {
         self.inner.dir.join("uploads")
     }
 
+    pub(crate) fn blobs_dir(&self) -> PathBuf {
+        self.inner.dir.join("blobs/sha256")
+    }
+
+    pub(crate) fn unpacked_dir(&self) -> PathBuf {
+        self.inner.dir.join("unpacked")
+    }
+
+    /// A path that nobody else uses, for what is not whole yet.
+    pub(crate) fn temporary_path(&self, what: &str) -> PathBuf {
+        let number = self.inner.temporaries.fetch_add(1, Ordering::Relaxed);
+        self.uploads_dir().join(format!("{what}-{number}"))
+    }
+
+    /// Notes that an image is used now, for those who decide what goes.
+    pub(crate) fn note_use(&self, manifest: &Digest) {
+        self.inner.used.lock().insert(manifest.clone(), unix_now());
+    }
+
+    /// The bytes of a manifest's layers, read once.
+    pub(crate) fn cached_size(&self, manifest: &Digest) -> u64 {
+        if let Some(size) = self.inner.sizes.lock().get(manifest) {
+            return *size;
+        }
+        let size = self.size_of(manifest);
+        self.inner.sizes.lock().insert(manifest.clone(), size);
+        size
+    }
+
     pub(crate) fn index(&self) -> Arc<Index> {
         self.inner.index.read().clone()
     }
@@ -254,7 +339,7 @@ impl ImageStore {
     /// Keeps a blob under its digest. Blocks.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if !self.has(&digest) {
+        if !self.freshen(&digest) {
             write_atomically(&self.blob_path(&digest), bytes, Access::Private)?;
         }
         Ok(digest)
@@ -276,13 +361,15 @@ impl ImageStore {
         bytes: &[u8],
     ) -> Result<Digest, StoreError> {
         let manifest = Manifest::parse(bytes).map_err(|error| StoreError::ManifestInvalid(error.to_string()))?;
-        if let Some(missing) = manifest.references().find(|blob| !self.has(&blob.digest)) {
+        // What is named from now on is not swept away in the moment between this look and the entry in the index.
+        if let Some(missing) = manifest.references().find(|blob| !self.freshen(&blob.digest)) {
             return Err(StoreError::BlobUnknown(missing.digest.clone()));
         }
         let digest = self.put(bytes)?;
         self.change(|index| {
             let repository = index.repositories.entry(repository.to_owned()).or_default();
             repository.manifests.insert(digest.clone(), media_type.to_owned());
+            index.since.entry(digest.clone()).or_insert_with(unix_now);
             if let Some(tag) = tag {
                 repository.tags.insert(tag.to_owned(), digest.clone());
             }
@@ -303,11 +390,26 @@ impl ImageStore {
 
     fn size_of(&self, digest: &Digest) -> u64 {
         let manifest = self.read(digest).ok().and_then(|bytes| Manifest::parse(&bytes).ok());
+        let size = |layers: &[Descriptor]| layers.iter().map(|layer| layer.size).fold(0, u64::saturating_add);
         match manifest {
-            Some(Manifest::Image { layers, .. }) => layers.iter().map(|layer| layer.size).sum(),
-            _ => 0,
+            Some(Manifest::Image { layers, .. }) => size(&layers),
+            Some(Manifest::Index(manifests)) => {
+                choose(&manifests).map_or(0, |chosen| match self.read(&chosen.digest) {
+                    Ok(bytes) => match Manifest::parse(&bytes) {
+                        Ok(Manifest::Image { layers, .. }) => size(&layers),
+                        _ => 0,
+                    },
+                    Err(_) => 0,
+                })
+            }
+            None => 0,
         }
     }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Runs what blocks where it may.

@@ -1,5 +1,7 @@
 //! What a file is, and how a core module becomes a component.
 
+mod exit;
+
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
@@ -126,8 +128,9 @@ pub fn to_component(bytes: &[u8]) -> Result<Option<Vec<u8>>, WasmError> {
         WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER
     };
     let unadaptable = |error: &dyn std::fmt::Display| WasmError::Unadaptable(format!("{error:#}"));
+    let exiting = exit::with_codes(bytes).map_err(WasmError::Unadaptable)?;
     let encoder = wit_component::ComponentEncoder::default()
-        .module(bytes)
+        .module(exiting.as_deref().unwrap_or(bytes))
         .and_then(|encoder| encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter));
     let component = encoder.and_then(|encoder| encoder.validate(true).encode());
     component.map(Some).map_err(|error| unadaptable(&error))

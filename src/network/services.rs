@@ -30,7 +30,8 @@ impl ServiceTable {
     pub fn leads_to(&self, address: IpAddr) -> bool {
         let wanted = || {
             let ports = self.by_key.values().flat_map(|service| &service.ports);
-            let ready = ports.flat_map(ServicePort::endpoints).filter(|endpoint| endpoint.ready && !endpoint.terminating);
+            let ready =
+                ports.flat_map(ServicePort::endpoints).filter(|endpoint| endpoint.ready && !endpoint.terminating);
             ready.map(|endpoint| endpoint.address.ip()).collect()
         };
         self.wanted.get_or_init(wanted).contains(&address)

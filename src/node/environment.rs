@@ -94,6 +94,22 @@ pub(crate) fn arguments(container: &Container, program: &str, environment: &[(St
     arguments
 }
 
+/// `template` with its `$(NAME)` replaced; the first name that nobody defined when there is one.
+pub(crate) fn expand_all(template: &str, environment: &[(String, String)]) -> Result<String, String> {
+    let variables: Variables = environment.iter().cloned().collect();
+    let mut rest = template;
+    while let Some((_, tail)) = rest.split_once('$') {
+        rest = tail.strip_prefix('$').unwrap_or(tail);
+        if let Some((name, after)) = tail.strip_prefix('(').and_then(|tail| tail.split_once(')')) {
+            if !variables.contains_key(name) {
+                return Err(name.to_owned());
+            }
+            rest = after;
+        }
+    }
+    Ok(expand(template, &variables))
+}
+
 fn expand(text: &str, variables: &Variables) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

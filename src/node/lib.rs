@@ -50,8 +50,8 @@ pub use present::{Presence, Present};
 pub use pressure::Thresholds;
 pub use root::Root;
 pub use sandbox::{
-    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Grants, Handles, Limits, LogLevel, Mount, Output, Place,
-    PrepareError, Reading, Sandbox, StartError, Stats, Stdin, Stream,
+    Container, ContainerId, ContainerSpec, Exec, Exit, ExitReason, Form, Grants, Handles, Limits, LogLevel, Mount,
+    Output, Place, PrepareError, Reading, Sandbox, StartError, Stats, Stdin, Stream,
 };
 pub use settings::{SettingError, Settings};
 pub use stats::{ContainerFigures, NodeFigures, NodeStats, Page};

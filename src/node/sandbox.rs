@@ -3,6 +3,7 @@
 //! Implemented in `cluster` over `runtime`, `images` and `network`. The agent decides *when* something runs and what it is
 //! given; the sandbox knows *how*.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -15,6 +16,8 @@ use images::Resolved;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::root::Root;
+
 /// Runs containers.
 ///
 /// Any number of calls run at once, for the same image too. A container that was started goes on until it exits or is
@@ -22,8 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[async_trait]
 pub trait Sandbox: Send + Sync + 'static {
     /// Makes the image ready to start in this form: compiled (once, however many ask) and its imports and exports
-    /// checked. Quick when that has happened before.
-    async fn prepare(&self, image: &Resolved, form: Form) -> Result<(), PrepareError>;
+    /// checked. Quick when that has happened before. Namespaces take turns where there is much to compile.
+    async fn prepare(&self, image: &Resolved, form: Form, namespace: &str) -> Result<(), PrepareError>;
 
     /// Starts one container. It runs when this returns; an HTTP container listens at `address:port`.
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
@@ -50,15 +53,29 @@ pub trait Container: Send + Sync + 'static {
         None
     }
 
-    /// Runs the container's own component once more, as a command with arguments of its own, and with everything else that
-    /// the container was given. The command ends when its handle is dropped.
+    /// What it prints from now on, as it prints it, standard output and standard error; on a terminal all of it in the first.
+    /// Nothing when only its log can tell.
+    fn printed(&self, _tty: bool) -> Option<(Reading, Reading)> {
+        None
+    }
+
+    /// Whether it knows what a terminal's keys mean that are no text: `^C` and `^D`.
+    fn edits_lines(&self) -> bool {
+        false
+    }
+
+    /// Runs a command with everything that the container was given: one of the toolbox' where it is named, otherwise the
+    /// container's own component once more, with these arguments. The command ends when its handle is dropped.
     ///
     /// # Errors
-    /// When the component is no command, or there is no room for it.
+    /// When there is no room for it. A command that nobody knows ends with 127.
     fn exec(&self, _exec: Exec) -> Result<Arc<dyn Container>, StartError> {
         Err(StartError::Failed("this sandbox runs no commands in its containers".to_owned()))
     }
 }
+
+/// A stream that is read from.
+pub type Reading = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What a command is given that is run in a container.
 pub struct Exec {
@@ -66,6 +83,8 @@ pub struct Exec {
     pub args: Vec<String>,
     /// What it reads.
     pub stdin: Option<Box<dyn AsyncRead + Send + Sync + Unpin>>,
+    /// Whether its input is a terminal.
+    pub tty: bool,
     /// Where its output goes.
     pub output: Arc<dyn Output>,
 }
@@ -122,6 +141,10 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// Directories that it sees.
     pub mounts: Vec<Mount>,
+    /// What it finds at `/`, if its program is one that needs it.
+    pub root: Root,
+    /// Where relative paths begin.
+    pub working_dir: Option<String>,
     /// `limits.memory`, over all of its live instances.
     pub memory_bytes: Option<u64>,
     /// `limits.cpu` in thousandths of a core.
@@ -142,14 +165,102 @@ pub struct ContainerSpec {
     pub max_concurrent_requests: Option<usize>,
     /// Whether it may call addresses outside of the cluster.
     pub egress: bool,
+    /// What it is granted beside what every container has.
+    pub grants: Grants,
     /// How long the command may run.
     pub deadline: Option<Duration>,
     /// Whether it reads what those send who join it.
     pub stdin: Stdin,
+    /// Whether that is a terminal.
+    pub tty: bool,
     /// Where its output goes.
     pub output: Arc<dyn Output>,
     /// Told about each request that trapped, with message and back-trace.
     pub on_trap: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Told about each time that it wanted out of the cluster and may not go.
+    pub on_denied: Arc<dyn Fn(&str) + Send + Sync>,
+    /// What it may have open at once.
+    pub handles: Handles,
+}
+
+/// What a container may have open at once; `None` is the sandbox's own limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handles {
+    /// Handles of each instance, of whatever kind.
+    pub handles: Option<usize>,
+    /// Files of each instance.
+    pub files: Option<usize>,
+    /// Sockets of the container.
+    pub sockets: Option<usize>,
+}
+
+/// What a container is granted.
+#[derive(Clone, Debug, Default)]
+pub struct Grants {
+    /// What `wasi:config` answers, first found first; `None` is without it.
+    pub config: Option<Vec<(String, String)>>,
+    /// The stores of `wasi:keyvalue`, by name.
+    pub keyvalue: BTreeMap<String, Place>,
+    /// The containers of `wasi:blobstore`, by name.
+    pub blobstore: BTreeMap<String, Place>,
+    /// The least that `wasi:logging` writes.
+    pub log_level: LogLevel,
+}
+
+/// Where a store lies.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Place {
+    /// With the node; each namespace has its own.
+    Embedded,
+    /// In the volume that is mounted here.
+    Mounted(String),
+    /// With a server.
+    Remote {
+        /// Where.
+        url: String,
+        /// As whom. May be empty.
+        user: String,
+        /// The proof.
+        password: String,
+    },
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("Embedded"),
+            Self::Mounted(path) => f.debug_tuple("Mounted").field(path).finish(),
+            Self::Remote { url, .. } => f.debug_struct("Remote").field("url", url).finish_non_exhaustive(),
+        }
+    }
+}
+
+/// How much a line of `wasi:logging` matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the interface's own words")]
+pub enum LogLevel {
+    #[default]
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+impl LogLevel {
+    /// The level of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "trace" => Self::Trace,
+            "debug" => Self::Debug,
+            "info" => Self::Info,
+            "warn" => Self::Warn,
+            "error" => Self::Error,
+            "critical" => Self::Critical,
+            _ => return None,
+        })
+    }
 }
 
 /// What a container's standard input is.
@@ -165,10 +276,12 @@ pub enum Stdin {
 }
 
 /// A directory of the host that a container sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Mount {
     /// Where it lies on the host.
     pub host_dir: PathBuf,
+    /// The directory itself, where others could put another one in its place: what is open is what was looked at.
+    pub opened: Option<Arc<std::fs::File>>,
     /// Where the container sees it.
     pub guest_path: String,
     /// Whether it may only read.
@@ -290,7 +403,10 @@ pub enum StartError {
         "port {0} is already in use by another container of this pod; give each HTTP container a containerPort of its own"
     )]
     PortInUse(u16),
-    /// It imports what the spec does not grant, or its start failed.
+    /// It imports what the spec does not grant; the message holds the annotation to add (`CreateContainerConfigError`).
+    #[error("{0}")]
+    NotGranted(String),
+    /// Its start failed.
     #[error("{0}")]
     Failed(String),
 }

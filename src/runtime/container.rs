@@ -62,7 +62,13 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    pub fn new(spec: Common, bulk: &Bulk, ticker: &Arc<Ticker>, families: &Families, stores: &Arc<Stores>) -> Arc<Self> {
+    pub fn new(
+        spec: Common,
+        bulk: &Bulk,
+        ticker: &Arc<Ticker>,
+        families: &Families,
+        stores: &Arc<Stores>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
             sockets: Arc::default(),

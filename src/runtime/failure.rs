@@ -7,8 +7,7 @@ use wasmtime_wasi::I32Exit;
 use crate::meter::Cut;
 
 /// What the table of handles says when it is full helps nobody.
-const TOO_MANY_HANDLES: &str =
-    "no more handles may be open at once; to allow more, add the annotation  coracle.dev/max-handles: \"NUMBER\"  to the pod";
+const TOO_MANY_HANDLES: &str = "no more handles may be open at once; to allow more, add the annotation  coracle.dev/max-handles: \"NUMBER\"  to the pod";
 /// A back-trace with more frames says no more.
 const FRAMES_MAX: usize = 16;
 

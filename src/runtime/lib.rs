@@ -42,8 +42,8 @@ mod linker;
 mod memory;
 mod meter;
 mod metrics;
-mod next;
 mod mounts;
+mod next;
 mod outbound;
 mod output;
 mod program;
@@ -63,8 +63,8 @@ pub use handles::Handles;
 pub use program::{CompileError, LoadError, Program, compile_alone};
 pub use server::{Server, StartError};
 pub use spec::{
-    Common, Exit, Form, Grants, Kind, Limits, LogLevel, Mount, NoOutput, OnTrap, Outbound, Output, Place, Reason, RunSpec,
-    ServeSpec, Stats, Stdin, Stream, Target,
+    Common, Exit, Form, Grants, Kind, Limits, LogLevel, Mount, NoOutput, OnTrap, Outbound, Output, Place, Reason,
+    RunSpec, ServeSpec, Stats, Stdin, Stream, Target,
 };
 
 use bulk::Bulk;

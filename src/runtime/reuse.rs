@@ -38,7 +38,15 @@ pub(crate) struct Instance {
 impl Instance {
     pub fn new((store, meter): (Store<Guest>, Arc<Meter>), container: &Arc<Container>) -> Self {
         container.families.instances.inc();
-        Self { store, meter, proxy: None, made: false, served: 0, since: Instant::now(), container: Arc::clone(container) }
+        Self {
+            store,
+            meter,
+            proxy: None,
+            made: false,
+            served: 0,
+            since: Instant::now(),
+            container: Arc::clone(container),
+        }
     }
 
     /// Whether the component was instantiated.

@@ -62,7 +62,9 @@ pub enum StartError {
         guest_path: String,
     },
     /// It imports what its container is not granted.
-    #[error("component imports {import:?}, which this container is not granted; grant it with the annotation {annotation}")]
+    #[error(
+        "component imports {import:?}, which this container is not granted; grant it with the annotation {annotation}"
+    )]
     NotGranted {
         /// The import, with its version.
         import: String,
@@ -254,7 +256,9 @@ impl Inner {
     async fn admit(&self, since: Instant, deadline: Option<Instant>) -> Result<Place, CallError> {
         let share = self.permit(&self.share, 1, deadline).await?;
         let slots = match &self.maker.host.slots {
-            Some(slots) if self.idle.is_none() && self.shared.is_none() => Some(self.permit(slots, self.program.inner.slots, deadline).await?),
+            Some(slots) if self.idle.is_none() && self.shared.is_none() => {
+                Some(self.permit(slots, self.program.inner.slots, deadline).await?)
+            }
             _ => None,
         };
         self.container.counts.in_flight.fetch_add(1, Ordering::Relaxed);

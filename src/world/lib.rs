@@ -43,6 +43,7 @@ pub const WASI_LINE_NEXT: &str = "0.3.";
 pub const WIT: &[(&str, &str)] = &[
     ("http.wit", include_str!("../../wit/http.wit")),
     ("command.wit", include_str!("../../wit/command.wit")),
+    ("next.wit", include_str!("../../wit/next.wit")),
     ("lifecycle.wit", include_str!("../../wit/lifecycle.wit")),
     ("config.wit", include_str!("../../wit/deps/config.wit")),
     ("config-draft.wit", include_str!("../../wit/deps/config-draft.wit")),

@@ -39,7 +39,7 @@ async fn run(cluster: &TestCluster, name: &str, wasm: Vec<u8>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn core_modules_run_and_their_exit_codes_count() {
     let cluster = with_samples(&[]).await;
-    for (name, code, phase) in [("fine", 0, "Succeeded"), ("failing", 1, "Failed")] {
+    for (name, code, phase) in [("fine", 0, "Succeeded"), ("failing", 42, "Failed")] {
         run(&cluster, name, module("hello from a core module", code)).await;
         let ended = pod_until(&cluster, name, phase, |pod| {
             (pod.pointer("/status/phase")? == phase)

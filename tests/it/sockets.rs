@@ -10,8 +10,9 @@ use crate::support::{apply_files, apply_text, connection, events_of, pod_until, 
 
 async fn log(cluster: &TestCluster, pod: &str, container: &str) -> String {
     let path = format!("/api/v1/namespaces/default/pods/{pod}/log?container={container}");
-    let answer = connection(cluster).send(cli::connection::Call::get(path).accept("*/*")).await.unwrap();
-    String::from_utf8_lossy(&answer.body).into_owned()
+    // There is none before the container has run.
+    let answer = connection(cluster).send(cli::connection::Call::get(path).accept("*/*")).await;
+    answer.map(|answer| String::from_utf8_lossy(&answer.body).into_owned()).unwrap_or_default()
 }
 
 /// A command that runs once.
@@ -119,7 +120,7 @@ async fn http_and_sockets_meet_and_a_pods_containers_share_its_address() {
     let with =
         |args: &str, name: &str| own.replace("name: neighbours,", &format!("name: {name},")) + client + args + "\n";
     for (name, args, wanted) in [
-        ("private", "[send, 'localhost:7000', 'between containers']", "between containers"),
+        ("private", "[wait, 'localhost:7000', 'between containers']", "between containers"),
         ("component", "[get, '127.0.0.1:80', /]", "Hello from WebAssembly!"),
     ] {
         // The neighbours may not be there yet: a container that fails is started again.

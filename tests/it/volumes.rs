@@ -45,7 +45,8 @@ impl House {
 
     /// Where the volumes of a pod lie on the host.
     async fn folder_of(&self, pod: &str) -> PathBuf {
-        let uid = pod_until(&self.cluster, pod, "uid", |pod| Some(pod.pointer("/metadata/uid")?.as_str()?.to_owned())).await;
+        let uid =
+            pod_until(&self.cluster, pod, "uid", |pod| Some(pod.pointer("/metadata/uid")?.as_str()?.to_owned())).await;
         self.data.path().join("node/volumes").join(uid)
     }
 
@@ -146,25 +147,33 @@ async fn volumes_hold_what_they_name_and_follow_it() {
         assert!(told.starts_with("error"), "{path}: {told}");
     }
     // Sources change: volumes follow, what was mounted as one file does not.
-    house.patch("/api/v1/namespaces/default/configmaps/map", json!({ "data": { "color": "blue", "size": null } })).await;
+    house
+        .patch("/api/v1/namespaces/default/configmaps/map", json!({ "data": { "color": "blue", "size": null } }))
+        .await;
     house.patch("/api/v1/namespaces/default/secrets/keys", json!({ "stringData": { "word": "louder" } })).await;
     house.patch(&format!("{PODS}/reader"), json!({ "metadata": { "labels": { "tier": "two" } } })).await;
     house.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: later }\ndata: { late: 'yes' }\n").await;
-    for (path, text) in [("/map/color", "blue"), ("/keys/word", "louder"), ("/all/tier", "two"), ("/maybe/late", "yes")] {
+    for (path, text) in [("/map/color", "blue"), ("/keys/word", "louder"), ("/all/tier", "two"), ("/maybe/late", "yes")]
+    {
         eventually(&format!("{path} is {text}"), async || (says(path).await == text).then_some(())).await;
     }
     assert!(says("/map/size").await.starts_with("error"));
     assert_eq!(says("/etc/app/color").await, "red");
     // What cannot be mounted waits, and says why.
     for (name, volume, text) in [
-        ("lost", "configMap: { name: none }", "MountVolume.SetUp failed for volume \"v\" : configmap \"none\" not found"),
+        (
+            "lost",
+            "configMap: { name: none }",
+            "MountVolume.SetUp failed for volume \"v\" : configmap \"none\" not found",
+        ),
         ("outside", "hostPath: { path: /etc }", "--allow-host-path=/etc"),
         ("strange", "nfs: { server: a, path: /b }", "not offered"),
     ] {
         house.apply(&pod(name, &format!("{{ name: v, {volume} }}"), "{ name: v, mountPath: /v }", "")).await;
         eventually(&format!("{name} says why"), async || {
             let events = events_of(&house.cluster, name).await;
-            let is_it = |event: &&Value| event["reason"] == "FailedMount" && event["message"].as_str().unwrap().contains(text);
+            let is_it =
+                |event: &&Value| event["reason"] == "FailedMount" && event["message"].as_str().unwrap().contains(text);
             events.iter().find(is_it).map(|_| ())
         })
         .await;
@@ -205,10 +214,8 @@ async fn nobody_gets_out_of_a_volume_or_holds_more_than_he_may() {
     assert_eq!(std::fs::read_to_string(folder.join("bait")).unwrap(), "outside");
     assert!(!folder.join("made").exists() && !house.free.path().join("made").exists());
     // One turns a directory into a link out of the volume and back while another one opens it.
-    let (swapped, chased) = tokio::join!(
-        house.ask("swapper", "swap?dir=/host&ms=700"),
-        house.ask("breaker", "chase?dir=/host&ms=700")
-    );
+    let (swapped, chased) =
+        tokio::join!(house.ask("swapper", "swap?dir=/host&ms=700"), house.ask("breaker", "chase?dir=/host&ms=700"));
     assert!(swapped.ends_with("turns\n") && chased.starts_with("held"), "{swapped}{chased}");
     // A link that one made is no way for another's subPath.
     assert_eq!(house.ask("breaker", "link?path=/host/trap&to=..").await, "linked\n");
@@ -230,7 +237,12 @@ async fn nobody_gets_out_of_a_volume_or_holds_more_than_he_may() {
             "resources: { limits: { memory: 32Mi } }",
             "Usage of EmptyDir volume \"v\" exceeds the limit \"32Mi\". ",
         ),
-        ("whole", "emptyDir: {}", limited, "Pod ephemeral local storage usage exceeds the total limit of containers 3Mi. "),
+        (
+            "whole",
+            "emptyDir: {}",
+            limited,
+            "Pod ephemeral local storage usage exceeds the total limit of containers 3Mi. ",
+        ),
     ] {
         house.pod(name, &format!("{{ name: v, {volume} }}"), "{ name: v, mountPath: /v }", more).await;
         assert_eq!(house.ask(name, "fill?dir=/v&mib=1").await, "wrote 1 MiB\n");
@@ -294,7 +306,10 @@ async fn claims_get_volumes_that_outlive_pods_and_end_with_the_claim() {
     serves(cluster, "web.localhost", "/").await;
     let claim = format!("{CLAIMS}/data-web-0");
     let bound = read(cluster, &claim).await.unwrap();
-    assert_eq!((&bound["status"]["phase"], &bound["spec"]["storageClassName"]), (&json!("Bound"), &json!("local-path")));
+    assert_eq!(
+        (&bound["status"]["phase"], &bound["spec"]["storageClassName"]),
+        (&json!("Bound"), &json!("local-path"))
+    );
     assert_eq!(bound["status"]["capacity"]["storage"], "1Gi");
     assert_eq!(house.ask("web", "write?path=/data/kept&text=still").await, "written\n");
     // A pod that is made again finds what the one before wrote.
@@ -311,12 +326,14 @@ async fn claims_get_volumes_that_outlive_pods_and_end_with_the_claim() {
     house.patch(&claim, json!({ "spec": { "resources": { "requests": { "storage": "2Gi" } } } })).await;
     let volume = eventually("the claim has grown", async || {
         let claim = read(cluster, &claim).await?;
-        (claim["status"]["capacity"]["storage"] == "2Gi").then(|| claim["spec"]["volumeName"].as_str().unwrap().to_owned())
+        (claim["status"]["capacity"]["storage"] == "2Gi")
+            .then(|| claim["spec"]["volumeName"].as_str().unwrap().to_owned())
     })
     .await;
     let path = format!("/api/v1/persistentvolumes/{volume}");
     assert_eq!(read(cluster, &path).await.unwrap()["spec"]["capacity"]["storage"], "2Gi");
-    let reasons: Vec<Value> = events_of(cluster, "data-web-0").await.iter().map(|event| event["reason"].clone()).collect();
+    let reasons: Vec<Value> =
+        events_of(cluster, "data-web-0").await.iter().map(|event| event["reason"].clone()).collect();
     for reason in ["ExternalProvisioning", "ProvisioningSucceeded", "VolumeResizeSuccessful"] {
         assert!(reasons.contains(&json!(reason)), "{reason} in {reasons:?}");
     }
@@ -392,7 +409,10 @@ spec: {{ storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {{ 
         .table(&[
             ("get storageclass", &["local-path (default)", "coracle.dev/local-path", "WaitForFirstConsumer"]),
             ("get pvc waiting", &["Pending", "local-path"]),
-            ("describe pvc waiting", &["WaitForFirstConsumer", "waiting for first consumer to be created before binding"]),
+            (
+                "describe pvc waiting",
+                &["WaitForFirstConsumer", "waiting for first consumer to be created before binding"],
+            ),
             ("describe pvc block", &["ProvisioningFailed", "volumeMode Block is not offered"]),
         ])
         .await;

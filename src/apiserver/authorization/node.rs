@@ -116,7 +116,10 @@ impl NodeAuthorizer {
     fn volume(&self, node: &str, request: &AccessRequest) -> Result<(), String> {
         let volume = self.volumes.get(None, &request.name).map(|volume| volume.value());
         // A node lets go of what lay on it.
-        if request.verb == "patch" && request.subresource.is_empty() && volume.as_ref().is_some_and(|it| lies_on(it, node)) {
+        if request.verb == "patch"
+            && request.subresource.is_empty()
+            && volume.as_ref().is_some_and(|it| lies_on(it, node))
+        {
             return Ok(());
         }
         only(&request.verb, &["get"], "can only get individual resources of this type")?;

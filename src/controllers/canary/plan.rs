@@ -124,10 +124,7 @@ fn failure(settings: &Settings, seen: &Seen<'_>) -> Option<String> {
     }
     let rate = failed as f64 * 100.0 / all as f64;
     if rate > settings.errors_max {
-        return Some(format!(
-            "{failed} of {all} requests failed ({rate:.1}%), more than {}% may",
-            settings.errors_max
-        ));
+        return Some(format!("{failed} of {all} requests failed ({rate:.1}%), more than {}% may", settings.errors_max));
     }
     let (most, slow) = (settings.latency_max?, p99?);
     (slow > most).then(|| format!("1 of 100 responses took longer than {slow:?}, which may be {most:?} at most"))

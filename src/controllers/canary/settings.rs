@@ -52,11 +52,9 @@ impl Settings {
         let text = |annotation: &str| deployment.annotations().get(annotation).map(|text| text.trim());
         let read = |annotation, expected, found: fn(&str) -> Option<f64>| match text(annotation) {
             None => Ok(None),
-            Some(value) => found(value).map(Some).ok_or_else(|| SettingsError {
-                annotation,
-                value: value.to_owned(),
-                expected,
-            }),
+            Some(value) => {
+                found(value).map(Some).ok_or_else(|| SettingsError { annotation, value: value.to_owned(), expected })
+            }
         };
         let of_steps = text(ANNOTATION).unwrap_or_default();
         let steps = steps(of_steps).ok_or_else(|| SettingsError {
@@ -66,9 +64,8 @@ impl Settings {
         })?;
         let errors = read(ERRORS, "write a part of a hundred, as in  1%", percent)?;
         let latency = read(LATENCY, "write a time, as in  250ms", |text| Some(duration(text)?.as_secs_f64()))?;
-        let requests = read(REQUESTS, "write a whole number, as in  100", |text| {
-            text.parse::<u32>().ok().map(f64::from)
-        })?;
+        let requests =
+            read(REQUESTS, "write a whole number, as in  100", |text| text.parse::<u32>().ok().map(f64::from))?;
         Ok(Self {
             steps,
             errors_max: errors.unwrap_or(USUAL_ERRORS),

@@ -44,7 +44,8 @@ fn story(annotations: Value, seconds: &[(i32, i64, i64, &str)]) -> Vec<String> {
         let pair = Pair::of(&deployment, &sets).expect("two sets");
         let requests = Requests { all: *all, failed: *failed, p99: Some(Duration::from_millis(80)) };
         let order = Some(*order).filter(|order| !order.is_empty());
-        let decision = decide(&settings, state.as_ref(), &Seen { deployment: &deployment, pair: &pair, requests, order, now });
+        let decision =
+            decide(&settings, state.as_ref(), &Seen { deployment: &deployment, pair: &pair, requests, order, now });
         let (word, next) = match decision {
             Decision::Keep => ("", None),
             Decision::Set(next) => ("", Some(next)),
@@ -127,7 +128,10 @@ fn settings_that_cannot_be_read_say_what_to_write() {
     for bad in ["", "10", "50%, 10%", "0%", "101%", "10%/soon", "10%,,20%"] {
         let error = Settings::of(&deployment(json!({ "coracle.dev/canary": bad }))).map(drop);
         let text = error.map_err(|error| error.to_string()).expect_err(bad);
-        assert!(text.starts_with(&format!("annotation coracle.dev/canary is {bad:?}; write steps that grow")), "{text}");
+        assert!(
+            text.starts_with(&format!("annotation coracle.dev/canary is {bad:?}; write steps that grow")),
+            "{text}"
+        );
     }
     let bad = json!({ "coracle.dev/canary": "10%", "coracle.dev/canary-max-error-rate": "much" });
     assert!(Settings::of(&deployment(bad)).is_err());

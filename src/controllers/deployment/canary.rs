@@ -57,8 +57,7 @@ pub(super) fn is_held(model: &Model<'_>, size: i32) -> bool {
 pub(super) fn go_on(model: &mut Model<'_>) {
     if conditions::has_reason(&model.status, conditions::PROGRESSING, HELD) {
         let message = "Deployment is resumed";
-        let resumed =
-            conditions::new(conditions::PROGRESSING, "Unknown", conditions::RESUMED, message, model.now);
+        let resumed = conditions::new(conditions::PROGRESSING, "Unknown", conditions::RESUMED, message, model.now);
         conditions::set(&mut model.status, resumed);
     }
 }

@@ -69,7 +69,11 @@ fn claims_get_the_smallest_volume_that_fits() {
         ),
     ] {
         let claim = claim(spec.clone());
-        assert_eq!(told(&plan::claim(&claim, None, &Consumers { is_placed: true, waiting: vec![] }, &volumes)), wanted, "{spec}");
+        assert_eq!(
+            told(&plan::claim(&claim, None, &Consumers { is_placed: true, waiting: vec![] }, &volumes)),
+            wanted,
+            "{spec}"
+        );
     }
 }
 

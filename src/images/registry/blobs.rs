@@ -10,6 +10,7 @@ use std::io::SeekFrom;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::{Answer, DIGEST_HEADER, Refusal, header_of};
+use crate::store::blocking;
 use crate::{Digest, ImageStore};
 
 const CHUNK_BYTES: usize = 64 << 10;
@@ -17,21 +18,25 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(super) async fn answer(store: &ImageStore, parts: &Parts, name: &str, digest: &str) -> Answer {
     let digest: Digest = digest.parse().map_err(|_| Refusal::bad_digest(digest))?;
     match parts.method {
-        Method::GET | Method::HEAD => read(store, parts, &digest).await,
+        Method::GET | Method::HEAD => read(store, parts, name, &digest).await,
         Method::DELETE => {
             // Blobs are shared: another repository, or an image in use, may name this one.
-            let message = format!("blobs of {name} cannot be deleted one by one; delete the manifest");
-            Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", message))
+            let (store, wanted) = (store.clone(), digest.clone());
+            let deleted = blocking(move || store.delete_blob(&wanted)).await?;
+            if deleted { Ok(StatusCode::ACCEPTED.into_response()) } else { Err(unknown(name, &digest)) }
         }
         _ => Err(Refusal::unsupported("this method")),
     }
 }
 
-async fn read(store: &ImageStore, parts: &Parts, digest: &Digest) -> Answer {
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("there is no blob {digest}"));
+fn unknown(name: &str, digest: &Digest) -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("{name} has no blob {digest}"))
+}
+
+async fn read(store: &ImageStore, parts: &Parts, name: &str, digest: &Digest) -> Answer {
     let mut file = match tokio::fs::File::open(store.blob_path(digest)).await {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(unknown()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(unknown(name, digest)),
         Err(error) => return Err(error.into()),
     };
     let size = file.metadata().await?.len();

@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
 
 use super::{Answer, DIGEST_HEADER, Query, Refusal, created, header_of};
+use crate::manifest::About;
 use crate::reference::is_tag;
 use crate::store::blocking;
 use crate::{Digest, ImageStore, artifact};
@@ -63,9 +64,15 @@ async fn write(store: &ImageStore, parts: &Parts, name: &str, reference: &str, b
     }
     let media_type = header_of(&parts.headers, header::CONTENT_TYPE).unwrap_or(artifact::MANIFEST).to_owned();
     let tag = expected.is_none().then(|| reference.to_owned());
+    let subject = About::parse(&bytes).ok().and_then(|about| about.subject);
     let (store, repository) = (store.clone(), name.to_owned());
     let digest = blocking(move || store.put_manifest(&repository, tag.as_deref(), &media_type, &bytes)).await?;
-    Ok(created(&format!("/v2/{name}/manifests/{digest}"), &digest))
+    let mut response = created(&format!("/v2/{name}/manifests/{reference}"), &digest);
+    // Says that the subject's referrers will list this one, so that the client need not keep a list of its own.
+    if let Some(subject) = subject.and_then(|subject| HeaderValue::from_str(subject.as_str()).ok()) {
+        response.headers_mut().insert("oci-subject", subject);
+    }
+    Ok(response)
 }
 
 async fn delete(store: &ImageStore, name: &str, reference: &str) -> Answer {
@@ -109,8 +116,13 @@ fn page<'a>(names: impl Iterator<Item = &'a String>, query: &Query) -> (Vec<&'a 
     let limit = query.n.unwrap_or(PAGE_MAX).min(PAGE_MAX);
     let mut rest = names.filter(|name| query.last.as_ref().is_none_or(|last| *name > last));
     let page: Vec<&String> = rest.by_ref().take(limit).collect();
-    let more = rest.next().and_then(|_| page.last().map(|last| format!("n={limit}&last={last}")));
+    let more = rest.next().and_then(|_| page.last().map(|last| format!("n={limit}&last={}", escape(last))));
     (page, more)
+}
+
+/// A name as a query holds it. Names of repositories and tags hold few letters that need it.
+fn escape(name: &str) -> String {
+    name.replace('/', "%2F")
 }
 
 fn paged(body: serde_json::Value, next: Option<String>) -> Response {

@@ -148,5 +148,5 @@ async fn another_store_pulls_over_http() {
         _ = serving => panic!("the server ended"),
     }
     let error = node.store.resolve("127.0.0.1:1/x:v1", PullPolicy::Always, &Credentials::default()).await.unwrap_err();
-    assert_eq!(error.reason(), "ErrImagePull");
+    assert_eq!(error.reason(), "RegistryUnavailable");
 }

@@ -18,10 +18,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use super::{Answer, Query, Refusal, created, header_of};
+use crate::pull::BLOB_BYTES_MAX;
 use crate::store::{StoreError, blocking};
 use crate::{Digest, ImageStore};
 
-const BLOB_BYTES_MAX: u64 = 512 << 20;
 const UPLOADS_MAX: usize = 64;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 
@@ -126,10 +126,20 @@ pub(super) async fn answer(store: &ImageStore, parts: &Parts, name: &str, id: &s
         Method::PATCH => {
             let mut upload = upload.lock().await;
             continues(parts, name, id, upload.size)?;
-            let received = upload.receive(body).await;
-            received.map(|size| accepted(name, id, size)).inspect_err(|_| {
-                uploads.forget(id);
-            })
+            let before = upload.size;
+            match upload.receive(body).await {
+                Ok(size) => {
+                    fits(parts, before, size)?;
+                    Ok(accepted(name, id, size))
+                }
+                // What broke off goes on from where it is; what is too large, or has no room on the disk, never will.
+                Err(refusal) => {
+                    if refusal.status != StatusCode::BAD_REQUEST {
+                        uploads.forget(id);
+                    }
+                    Err(refusal)
+                }
+            }
         }
         Method::PUT => {
             continues(parts, name, id, upload.lock().await.size)?;
@@ -161,6 +171,19 @@ fn continues(parts: &Parts, name: &str, id: &str, size: u64) -> Result<(), Refus
     Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", message))
 }
 
+/// Whether as much came as the chunk's range said.
+fn fits(parts: &Parts, before: u64, after: u64) -> Result<(), Refusal> {
+    let Some(range) = header_of(&parts.headers, header::CONTENT_RANGE) else { return Ok(()) };
+    let end = range.rsplit('-').next().and_then(|end| end.trim().split('/').next()?.parse::<u64>().ok());
+    match end {
+        Some(end) if end.saturating_add(1) != after => {
+            let message = format!("the chunk {range} had {} bytes", after - before);
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn finish(
     store: &ImageStore,
     name: &str,
@@ -175,7 +198,11 @@ async fn finish(
         Ok(created(&format!("/v2/{name}/blobs/{digest}"), &digest))
     };
     let finished = finished.await;
-    store.inner.uploads.forget(id);
+    // A body that broke off leaves the upload where it stopped.
+    let broke_off = finished.as_ref().is_err_and(|refusal: &Refusal| refusal.code == "BLOB_UPLOAD_INVALID");
+    if !broke_off {
+        store.inner.uploads.forget(id);
+    }
     finished
 }
 

@@ -125,10 +125,8 @@ mod tests {
 
     #[test]
     fn lists_of_places_are_read() {
-        let remote = |url: &str, secret: Option<&str>| Place::Remote {
-            url: url.to_owned(),
-            secret: secret.map(str::to_owned),
-        };
+        let remote =
+            |url: &str, secret: Option<&str>| Place::Remote { url: url.to_owned(), secret: secret.map(str::to_owned) };
         let rows: [(&str, &[(&str, Place)]); 4] = [
             ("default", &[("default", Place::Embedded)]),
             (
@@ -139,7 +137,8 @@ mod tests {
             ("", &[]),
         ];
         for (text, wanted) in rows {
-            let wanted: BTreeMap<_, _> = wanted.iter().map(|(name, place)| ((*name).to_owned(), place.clone())).collect();
+            let wanted: BTreeMap<_, _> =
+                wanted.iter().map(|(name, place)| ((*name).to_owned(), place.clone())).collect();
             assert_eq!(places(text, is_keyvalue).unwrap_or_default(), wanted, "{text}");
         }
         let found = places("b=s3://bucket?endpoint=http://h:1&secret=k&region=x\nd=/data", is_blobstore);

@@ -43,14 +43,22 @@ async fn mounts_are_all_that_a_command_sees_of_the_host() {
     let kept = Kept::new();
     let mut count = spec(&["count", "/data/poem"]);
     count.common.output = kept.clone();
-    count.common.mounts =
-        vec![Mount { host_dir: folder.path().to_owned(), opened: None, guest_path: "/data".to_owned(), read_only: true }];
+    count.common.mounts = vec![Mount {
+        host_dir: folder.path().to_owned(),
+        opened: None,
+        guest_path: "/data".to_owned(),
+        read_only: true,
+    }];
     assert_eq!(exit(&runtime, count).await.code, 0);
     assert_eq!(kept.lines(Stream::Stdout), ["/data/poem: 2 lines, 5 words, 25 bytes"]);
     assert_eq!(exit(&runtime, spec(&["count", "/etc/passwd"])).await.code, 1);
     let mut missing = spec(&["count", "/data/poem"]);
-    missing.common.mounts =
-        vec![Mount { host_dir: folder.path().join("none"), opened: None, guest_path: "/data".to_owned(), read_only: true }];
+    missing.common.mounts = vec![Mount {
+        host_dir: folder.path().join("none"),
+        opened: None,
+        guest_path: "/data".to_owned(),
+        read_only: true,
+    }];
     let refused = runtime.run(&program(&runtime, "batch", PLAIN), missing);
     assert!(matches!(refused.err(), Some(crate::StartError::NoVolume { .. })));
 }

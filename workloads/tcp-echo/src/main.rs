@@ -3,8 +3,8 @@
 //! Shows: a program that speaks TCP is a pod; what listens stands behind a Service and is reached by its name, through
 //! `kubectl port-forward` and by the tcpSocket probe, and one that speaks HTTP by the ingress as well.
 //! `tcp-echo serve PORT` sends back what it is sent, `tcp-echo http PORT` answers requests as HTTP/1.1,
-//! `tcp-echo send HOST:PORT TEXT` sends a line and prints what comes back, `tcp-echo get HOST:PORT PATH` asks by HTTP,
-//! `tcp-echo look-up HOST` prints addresses. PORT may have an address in front: `127.0.0.1:7000`.
+//! `tcp-echo send HOST:PORT TEXT` sends a line and prints what comes back, `wait` does so as soon as somebody listens,
+//! `tcp-echo get HOST:PORT PATH` asks by HTTP, `tcp-echo look-up HOST` prints addresses. PORT may have an address in front: `127.0.0.1:7000`.
 
 mod names;
 
@@ -13,6 +13,10 @@ use std::net::SocketAddr;
 use wstd::io::{self, AsyncRead, AsyncWrite};
 use wstd::iter::AsyncIterator;
 use wstd::net::{TcpListener, TcpStream};
+use wstd::time::Duration;
+
+/// How a failure to connect begins.
+const UNREACHED: &str = "cannot connect to";
 
 #[wstd::main]
 async fn main() -> std::process::ExitCode {
@@ -23,11 +27,17 @@ async fn main() -> std::process::ExitCode {
         ["serve", port] => serve(port, false).await,
         ["http", port] => serve(port, true).await,
         ["send", to, text] => send(to, &format!("{text}\n")).await,
+        ["wait", to, text] => loop {
+            match send(to, &format!("{text}\n")).await {
+                Err(why) if why.starts_with(UNREACHED) => wstd::task::sleep(Duration::from_millis(100)).await,
+                outcome => break outcome,
+            }
+        },
         ["get", to, path] => {
             send(to, &format!("GET {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\r\n")).await
         }
         ["look-up", host] => look_up(host).await,
-        _ => Err("try serve, http, send, get or look-up".to_owned()),
+        _ => Err("try serve, http, send, wait, get or look-up".to_owned()),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -121,7 +131,7 @@ async fn send(to: &str, text: &str) -> Result<(), String> {
     let address = addresses.first().ok_or_else(|| format!("{host} has no address"))?;
     let address = SocketAddr::new(*address, port);
     let stream = TcpStream::connect_addr(address).await;
-    let stream = stream.map_err(|error| format!("cannot connect to {to} ({address}): {error}"))?;
+    let stream = stream.map_err(|error| format!("{UNREACHED} {to} ({address}): {error}"))?;
     let failed = |error: io::Error| format!("the connection to {to} failed: {error}");
     // A half that is dropped is closed.
     let (mut reader, mut writer) = stream.split();

@@ -1,0 +1,140 @@
+//! What a process knows of itself: `env`, `id`, `uname`, `ps` and the like.
+
+use std::rc::Rc;
+
+use crate::process::{Ended, Options, Process};
+
+async fn say(process: &Process, text: &str) -> Ended {
+    process.stdout.write(format!("{text}\n").as_bytes()).await?;
+    Ok(0)
+}
+
+pub async fn yes_quietly(_: &Process) -> Ended {
+    Ok(0)
+}
+
+pub async fn no(_: &Process) -> Ended {
+    Ok(1)
+}
+
+pub async fn clear(process: &Process) -> Ended {
+    process.stdout.write(b"\x1b[H\x1b[J").await?;
+    Ok(0)
+}
+
+pub async fn pwd(process: &Process) -> Ended {
+    say(process, &process.cwd).await
+}
+
+pub async fn env(process: &Process) -> Ended {
+    let options = Options::of(&process.args, "+iu:0C:", &[("ignore-environment", 'i'), ("unset", 'u')])?;
+    let mut env: Vec<(String, String)> = if options.has('i') { Vec::new() } else { process.env.to_vec() };
+    for name in options.values('u') {
+        env.retain(|(key, _)| key != name);
+    }
+    let mut rest = options.rest.into_iter().peekable();
+    while let Some((name, value)) = rest.peek().and_then(|word| word.split_once('=')) {
+        env.retain(|(key, _)| key != name);
+        env.push((name.to_owned(), value.to_owned()));
+        rest.next();
+    }
+    let args: Vec<String> = rest.collect();
+    if args.is_empty() {
+        let mut out = process.out();
+        for (name, value) in env {
+            out.line(&format!("{name}={value}")).await?;
+        }
+        out.flush().await?;
+        return Ok(0);
+    }
+    if super::find(&args[0]).is_none() {
+        process.complain(format!("can't execute '{}': No such file or directory", args[0])).await;
+        return Ok(127);
+    }
+    Ok(super::run(Process { args, env: Rc::new(env), ..process.clone() }).await)
+}
+
+pub async fn printenv(process: &Process) -> Ended {
+    let names = &process.args[1..];
+    if names.is_empty() {
+        return Box::pin(env(process)).await;
+    }
+    let mut code = 0;
+    for name in names {
+        match process.var(name) {
+            Some(value) => drop(say(process, value).await?),
+            None => code = 1,
+        }
+    }
+    Ok(code)
+}
+
+pub async fn hostname(process: &Process) -> Ended {
+    let options = Options::of(&process.args, "sfid", &[])?;
+    if options.has('i') {
+        return say(process, process.var("POD_IP").unwrap_or("127.0.0.1")).await;
+    }
+    let file = std::fs::read_to_string("/etc/hostname").ok().map(|text| text.trim().to_owned());
+    let name = process.var("HOSTNAME").map(str::to_owned).or(file).unwrap_or_else(|| "localhost".to_owned());
+    say(process, &name).await
+}
+
+pub async fn id(process: &Process) -> Ended {
+    let options = Options::of(&process.args, "ugnGr", &[])?;
+    let text = match (options.has('u') || options.has('g') || options.has('G'), options.has('n')) {
+        (true, true) => "root",
+        (true, false) => "0",
+        _ => "uid=0(root) gid=0(root) groups=0(root)",
+    };
+    say(process, text).await
+}
+
+pub async fn whoami(process: &Process) -> Ended {
+    say(process, "root").await
+}
+
+pub async fn tty(process: &Process) -> Ended {
+    let is = process.stdin.is_terminal();
+    say(process, if is { "/dev/tty" } else { "not a tty" }).await?;
+    Ok(i32::from(!is))
+}
+
+pub async fn nproc(process: &Process) -> Ended {
+    say(process, "1").await
+}
+
+pub async fn uptime(process: &Process) -> Ended {
+    let seconds = wasip2::clocks::monotonic_clock::now() / 1_000_000_000;
+    say(process, &format!("up {}:{:02}", seconds / 3600, seconds / 60 % 60)).await
+}
+
+pub async fn uname(process: &Process) -> Ended {
+    let options = Options::of(&process.args, "asnrvmpio", &[])?;
+    let host = process.var("HOSTNAME").unwrap_or("localhost").to_owned();
+    let fields = [('s', "WASI"), ('n', host.as_str()), ('r', "0.2"), ('v', "Coracle"), ('m', "wasm32"), ('o', "WASI")];
+    let none = !fields.iter().any(|(flag, _)| options.has(*flag)) && !options.has('p') && !options.has('i');
+    let shown = fields.iter().filter(|(flag, _)| options.has('a') || options.has(*flag) || (none && *flag == 's'));
+    let mut text: Vec<&str> = shown.map(|(_, text)| *text).collect();
+    if text.is_empty() {
+        text.push("wasm32");
+    }
+    say(process, &text.join(" ")).await
+}
+
+/// A component sees nobody but itself.
+pub async fn ps(process: &Process) -> Ended {
+    say(process, "PID   USER     TIME  COMMAND").await?;
+    say(process, &format!("    1 root      0:00 {}", process.args.join(" "))).await
+}
+
+pub async fn which(process: &Process) -> Ended {
+    let options = Options::of(&process.args, "a", &[])?;
+    let mut code = 0;
+    for name in &options.rest {
+        match super::find(name) {
+            Some(found) => drop(say(process, &format!("/bin/{found}")).await?),
+            None => code = 1,
+        }
+    }
+    Ok(code)
+}

@@ -83,7 +83,7 @@ impl Tree {
 
     fn lay(&mut self, index: usize, layer: &Layer, left: &mut u64) -> io::Result<()> {
         let mut reader = open(layer, *left)?;
-        if !reader.is_tar()? && !(layer.is_archive && reader.is_empty()?) {
+        if !(reader.is_tar()? || layer.is_archive && reader.is_empty()?) {
             let head = reader.peek(4)?;
             let size = io::copy(&mut reader, &mut io::sink())?;
             *left = reader.left();

@@ -206,20 +206,17 @@ impl Session {
     /// What to send along from now on.
     async fn authorize(&self, challenges: &[String], push: bool) -> Result<HeaderValue, RemoteError> {
         let refused = || RemoteError::Unauthorized("authorization failed: no basic auth credentials".to_owned());
-        for challenge in challenges.iter().filter_map(|text| Challenge::parse(text)) {
-            match challenge {
-                Challenge::Basic => {
-                    let credential = self.credential.as_ref().ok_or_else(refused)?;
-                    return challenge::basic(credential).ok_or_else(refused);
-                }
-                Challenge::Bearer { realm, service, scope } => {
-                    let action = if push { "pull,push" } else { "pull" };
-                    let scope = scope.unwrap_or_else(|| format!("repository:{}:{action}", self.repository));
-                    return self.token(&realm, service.as_deref(), &scope).await;
-                }
+        match challenges.iter().find_map(|text| Challenge::parse(text)).ok_or_else(refused)? {
+            Challenge::Basic => {
+                let credential = self.credential.as_ref().ok_or_else(refused)?;
+                challenge::basic(credential).ok_or_else(refused)
+            }
+            Challenge::Bearer { realm, service, scope } => {
+                let action = if push { "pull,push" } else { "pull" };
+                let scope = scope.unwrap_or_else(|| format!("repository:{}:{action}", self.repository));
+                self.token(&realm, service.as_deref(), &scope).await
             }
         }
-        Err(refused())
     }
 
     async fn token(&self, realm: &str, service: Option<&str>, scope: &str) -> Result<HeaderValue, RemoteError> {

@@ -466,16 +466,22 @@ impl PodTask {
             stops.push(self.stopping_of(container, spec, false, receiver).run(|_| {}));
         }
         let stops = join_all(stops);
-        if tokio::time::timeout(grace + STOP_SLACK, stops).await.is_err() {
-            tracing::warn!(pod = self.machine.plan().pod, "containers did not stop in time");
-        }
-        // A launch that is under way would leave a container behind.
-        while let Some(done) = self.jobs.next().now_or_never().flatten() {
-            if let Done::Launch(_, _, result) = done
-                && let Ok(launch) = *result
-            {
-                launch.container.stop(Duration::ZERO).await;
+        let stops = tokio::time::timeout(grace + STOP_SLACK, stops);
+        tokio::pin!(stops);
+        // Jobs go on meanwhile: a probe that is not listened to would be a request that never ends.
+        loop {
+            tokio::select! {
+                stopped = &mut stops => {
+                    if stopped.is_err() {
+                        tracing::warn!(pod = self.machine.plan().pod, "containers did not stop in time");
+                    }
+                    break;
+                }
+                Some(done) = self.jobs.next() => abandon(done).await,
             }
+        }
+        while let Some(done) = self.jobs.next().now_or_never().flatten() {
+            abandon(done).await;
         }
     }
 
@@ -488,6 +494,15 @@ impl PodTask {
             volumes.remove(&uid);
         });
         let _ = cleaning.await;
+    }
+}
+
+/// A launch that was under way would leave a container behind.
+async fn abandon(done: Done) {
+    if let Done::Launch(_, _, result) = done
+        && let Ok(launch) = *result
+    {
+        launch.container.stop(Duration::ZERO).await;
     }
 }
 

@@ -410,6 +410,7 @@ impl Inner {
 }
 
 /// A request as the component's handler takes it.
+#[allow(clippy::large_enum_variant, reason = "one a request, on the stack")]
 enum Call {
     First(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>),
     Next(Incoming),

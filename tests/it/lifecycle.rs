@@ -47,7 +47,7 @@ async fn page(cluster: &TestCluster, node: &str, path: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn hooks_probes_and_last_words_are_the_containers_own() {
     let cluster = with_samples(&["hello"]).await;
-    let volume = "volumes: [{ name: v, emptyDir: {} }]";
+    let volume = "terminationGracePeriodSeconds: 1\n  volumes: [{ name: v, emptyDir: {} }]";
     let mounted = "volumeMounts: [{ name: v, mountPath: /v }]";
     let hook =
         |kind: &str, script: &str| format!("lifecycle: {{ {kind}: {{ exec: {{ command: [sh, -c, {script:?}] }} }} }}");

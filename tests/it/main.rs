@@ -16,6 +16,7 @@ mod full_disk;
 mod guests;
 mod helm;
 mod identities;
+mod interfaces;
 mod kinds;
 mod kubectl;
 mod languages;

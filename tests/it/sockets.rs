@@ -74,6 +74,7 @@ kind: Pod
 metadata: { name: neighbours, labels: { app: neighbours } }
 spec:
   restartPolicy: Never
+  terminationGracePeriodSeconds: 1
   containers:
     - name: server
       image: coracle.local/tcp-echo

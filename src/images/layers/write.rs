@@ -70,7 +70,7 @@ impl Tree {
     fn each_of(&self, index: usize, mut visit: impl FnMut(usize, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
         let layer = &self.layers[index];
         let mut reader = open(layer, self.bytes_max)?;
-        if !reader.is_tar()? && !(layer.is_archive && reader.is_empty()?) {
+        if !(reader.is_tar()? || layer.is_archive && reader.is_empty()?) {
             return visit(0, &mut reader);
         }
         let mut archive = tar::Archive::new(reader);

@@ -65,7 +65,7 @@ pub(super) fn basic(credential: &Credential) -> Option<HeaderValue> {
 
 /// A form that asks for a token by another one.
 pub(super) fn refresh_form(service: Option<&str>, scope: &str, identity: &str) -> String {
-    let mut url = reqwest::Url::parse("form:").map_or_else(|_| None, Some);
+    let mut url = reqwest::Url::parse("form:").ok();
     if let Some(url) = &mut url {
         url.query_pairs_mut()
             .append_pair("grant_type", "refresh_token")

@@ -29,7 +29,9 @@ async fn main() -> std::process::ExitCode {
         ["send", to, text] => send(to, &format!("{text}\n")).await,
         ["wait", to, text] => loop {
             match send(to, &format!("{text}\n")).await {
-                Err(why) if why.starts_with(UNREACHED) => wstd::task::sleep(Duration::from_millis(100)).await,
+                Err(why) if why.starts_with(UNREACHED) => {
+                    wstd::task::sleep(Duration::from_millis(100)).await;
+                }
                 outcome => break outcome,
             }
         },

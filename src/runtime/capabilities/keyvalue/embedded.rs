@@ -161,6 +161,7 @@ impl Waiting {
 }
 
 /// What a change does to a value: nothing, or another one or none in its place.
+#[allow(clippy::type_complexity, reason = "nothing to write, a removal, or a value")]
 fn step(change: &Change, before: Option<&[u8]>) -> Result<(Option<Option<Vec<u8>>>, Outcome), Fault> {
     Ok(match change {
         Change::Set(_, value) => (Some(Some(value.clone())), Outcome::Done),

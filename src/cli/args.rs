@@ -33,9 +33,9 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Make a Deployment, a Service and an Ingress of one component file
     Run(RunArgs),
-    /// Put a component into the built-in image store
+    /// Put a component into the built-in image store, or into another registry
     Push(PushArgs),
-    /// List the images in the built-in image store
+    /// List the images on the server, with what is compiled of them and who uses them; or delete some
     Images(ImagesArgs),
     /// Listen on local ports and forward connections to a pod
     PortForward(PortForwardArgs),
@@ -306,17 +306,50 @@ pub struct RunArgs {
 pub struct PushArgs {
     /// The component
     pub file: PathBuf,
-    /// NAME[:TAG] in the built-in image store
+    /// NAME[:TAG] in the built-in image store, or REGISTRY/NAME[:TAG] in another registry
     #[arg(value_name = "NAME[:TAG]")]
     pub name: String,
+    /// Who you are to another registry; by default as Docker's configuration says ($DOCKER_CONFIG, ~/.docker/config.json)
+    #[arg(short = 'u', long, value_name = "USER", requires = "password_stdin")]
+    pub username: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "username")]
+    pub password_stdin: bool,
+    /// Speak to another registry without TLS, as to those on this machine
+    #[arg(long)]
+    pub plain_http: bool,
     /// Which server.
     #[command(flatten)]
     pub connection: ConnectionArgs,
 }
 
+/// What to do with images.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ImagesAction {
+    /// Forget images by name; what nothing else names is deleted
+    Rm {
+        /// As `coracle images` shows them
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        /// Which server.
+        #[command(flatten)]
+        connection: ConnectionArgs,
+    },
+    /// Delete all pulled images that no pod names, and what nothing names
+    Prune {
+        /// Which server.
+        #[command(flatten)]
+        connection: ConnectionArgs,
+    },
+}
+
 /// `coracle images`
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct ImagesArgs {
+    /// What to do, if not to list them.
+    #[command(subcommand)]
+    pub action: Option<ImagesAction>,
     /// Which server.
     #[command(flatten)]
     pub connection: ConnectionArgs,

@@ -21,6 +21,8 @@ use crate::store::blocking;
 use crate::{Credentials, Digest, ImageStore, Reference, ReferenceError, StoreError, WasmError, origin, to_component};
 
 #[cfg(test)]
+mod guarded;
+#[cfg(test)]
 mod tests;
 mod transfer;
 

@@ -83,7 +83,7 @@ impl Collection {
         let folder = self.folder.clone();
         let room = tokio::task::spawn_blocking(move || base::os::disk(&folder)).await.ok().flatten();
         let (total, available) = room.map_or((0, 0), |room| (room.total, room.available));
-        let used = if total == 0 { 0 } else { 100 - available.min(total).saturating_mul(100) / total };
+        let used = available.min(total).saturating_mul(100).checked_div(total).map_or(0, |free| 100 - free);
         let used = u8::try_from(used).unwrap_or(100);
         let tell = |reason: &str, message: String| {
             self.events.event(self.node.clone(), Severity::Warning, reason, message);

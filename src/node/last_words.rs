@@ -62,7 +62,7 @@ impl LastWords {
     }
 
     /// How much of the log's end stands for words that are missing.
-    pub fn from_log(&self, failed: bool) -> Option<u64> {
+    pub fn of_log(&self, failed: bool) -> Option<u64> {
         (failed && self.from_log).then_some(LOG_LINES)
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn the_log_speaks_for_failures_that_say_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let asking = LastWords::prepare(dir.path(), &container("", "FallbackToLogsOnError"), &mut Vec::new()).unwrap();
-        assert_eq!((asking.from_log(true), asking.from_log(false)), (Some(80), None));
+        assert_eq!((asking.of_log(true), asking.of_log(false)), (Some(80), None));
         assert_eq!(LastWords::shortened(&[b'x'; 5000]).len(), 2048);
     }
 }

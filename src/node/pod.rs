@@ -514,7 +514,7 @@ async fn last_words(
     exit: &Exit,
 ) -> Option<String> {
     let said = words.read();
-    let Some(lines) = words.from_log(exit.code != 0).filter(|_| said.is_none()) else { return said };
+    let Some(lines) = words.of_log(exit.code != 0).filter(|_| said.is_none()) else { return said };
     let options = LogOptions { tail_lines: Some(lines), ..LogOptions::default() };
     let mut stream = logs.open(of, options).await.ok()?;
     let mut end = Vec::new();

@@ -14,6 +14,7 @@ mod crash;
 mod custom_resources;
 mod full_disk;
 mod guests;
+mod hard_wishes;
 mod helm;
 mod identities;
 mod interfaces;

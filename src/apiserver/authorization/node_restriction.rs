@@ -70,6 +70,10 @@ impl NodeRestriction {
                 if review.old.is_some_and(|old| labels(old) != labels(&review.object)) {
                     return Err(format!("node {node:?} cannot update labels through pod status"));
                 }
+                // They name ConfigMaps and Secrets, which a node may read where a pod of its own needs them.
+                if review.old.is_some_and(|old| !super::node::same_grants(old, &review.object)) {
+                    return Err(format!("node {node:?} cannot update annotations of coracle.dev through pod status"));
+                }
                 Ok(())
             }
             (Operation::Create, "eviction") => {

@@ -1,38 +1,115 @@
-//! `coracle images`
+//! `coracle images`, `coracle images rm`, `coracle images prune`
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::Method;
 use serde_json::Value;
 
-use crate::args::ImagesArgs;
+use crate::args::{ConnectionArgs, ImagesAction, ImagesArgs};
 use crate::connection::{Call, Connection};
 use crate::terminal;
 
-/// Prints every tag in the built-in image store.
+/// Digits of a digest that tell one image from another.
+const SHORT: usize = "sha256:".len() + 12;
+
+/// Lists images, or deletes some.
 pub async fn run(args: ImagesArgs) -> anyhow::Result<()> {
-    let connection = Connection::open(&args.connection).await?;
-    let catalog = connection.json(Call::get("/v2/_catalog?n=1000")).await?;
-    let mut rows = vec![["IMAGE", "TAG", "DIGEST", "SIZE"].map(str::to_owned).to_vec()];
-    for name in strings(&catalog, "repositories") {
-        let tags = connection.json(Call::get(format!("/v2/{name}/tags/list"))).await?;
-        for tag in strings(&tags, "tags") {
-            rows.push(row(&connection, &name, &tag).await?);
-        }
+    match args.action {
+        None => list(&args.connection).await,
+        Some(ImagesAction::Rm { names, connection }) => remove(&names, &connection).await,
+        Some(ImagesAction::Prune { connection }) => prune(&connection).await,
+    }
+}
+
+async fn list(connection: &ConnectionArgs) -> anyhow::Result<()> {
+    let connection = Connection::open(connection).await?;
+    let answer = connection.json(Call::get("/v2/_coracle/images")).await?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let mut rows = vec![["IMAGE", "DIGEST", "SIZE", "COMPILED", "PODS", "AGE"].map(str::to_owned).to_vec()];
+    for image in array(&answer, "images") {
+        rows.extend(rows_of(image, now));
     }
     terminal::raw(terminal::columns(&rows).as_bytes());
     Ok(())
 }
 
-async fn row(connection: &Connection, name: &str, tag: &str) -> anyhow::Result<Vec<String>> {
-    let call = Call::get(format!("/v2/{name}/manifests/{tag}")).accept("application/vnd.oci.image.manifest.v1+json");
-    let answer = connection.send(call).await?;
-    let digest = answer.headers.get("docker-content-digest").and_then(|value| value.to_str().ok()).unwrap_or("");
-    let manifest: Value = serde_json::from_slice(&answer.body)?;
-    let layers = manifest.get("layers").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let size: u64 = layers.iter().filter_map(|layer| layer.get("size").and_then(Value::as_u64)).sum();
-    let short: String = digest.chars().take("sha256:".len() + 12).collect();
-    Ok(vec![format!("coracle.local/{name}"), tag.to_owned(), short, format!("{} KiB", size.div_ceil(1024))])
+/// A row for each of an image's names.
+fn rows_of(image: &Value, now: u64) -> Vec<Vec<String>> {
+    let number = |value: &Value, field: &str| value.get(field).and_then(Value::as_u64);
+    let digest: String = image.get("digest").and_then(Value::as_str).unwrap_or_default().chars().take(SHORT).collect();
+    let compiled: Vec<String> = array(image, "compiled")
+        .iter()
+        .map(|form| {
+            let name = form.get("form").and_then(Value::as_str).unwrap_or_default();
+            format!("{name} {}", bytes(number(form, "size").unwrap_or(0)))
+        })
+        .collect();
+    let compiled = if compiled.is_empty() { "-".to_owned() } else { compiled.join(", ") };
+    let age = number(image, "since").map_or_else(|| "-".to_owned(), |since| age(now.saturating_sub(since)));
+    let rest =
+        [digest, bytes(number(image, "size").unwrap_or(0)), compiled, array(image, "pods").len().to_string(), age];
+    let names = array(image, "names").iter().filter_map(Value::as_str);
+    names.map(|name| std::iter::once(name.to_owned()).chain(rest.iter().cloned()).collect()).collect()
 }
 
-fn strings(value: &Value, field: &str) -> Vec<String> {
-    let found = value.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    found.iter().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+async fn remove(names: &[String], connection: &ConnectionArgs) -> anyhow::Result<()> {
+    let connection = Connection::open(connection).await?;
+    for name in names {
+        let path = format!("/v2/_coracle/images?reference={}", name.replace('@', "%40").replace(' ', "%20"));
+        connection.send(Call::new(Method::DELETE, path)).await?;
+        terminal::line(&format!("{name} removed"));
+    }
+    Ok(())
+}
+
+async fn prune(connection: &ConnectionArgs) -> anyhow::Result<()> {
+    let connection = Connection::open(connection).await?;
+    let answer = connection.send(Call::new(Method::POST, "/v2/_coracle/prune")).await?;
+    let answer: Value = serde_json::from_slice(&answer.body)?;
+    for name in array(&answer, "images").iter().filter_map(Value::as_str) {
+        terminal::line(&format!("{name} removed"));
+    }
+    terminal::line(&format!("{} freed", bytes(answer.get("bytes").and_then(Value::as_u64).unwrap_or(0))));
+    Ok(())
+}
+
+fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice)
+}
+
+/// Bytes for people.
+fn bytes(count: u64) -> String {
+    match count {
+        0..1024 => format!("{count} B"),
+        1024..1_048_576 => format!("{} KiB", count.div_ceil(1024)),
+        _ => format!("{}.{} MiB", count >> 20, (count & 0xf_ffff) * 10 >> 20),
+    }
+}
+
+/// Seconds as kubectl shows ages.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_a_row_for_each_of_its_names() {
+        let image = serde_json::json!({
+            "names": ["coracle.local/a:v1", "coracle.local/a:v2"],
+            "digest": format!("sha256:{}", "0123456789abcdef".repeat(4)),
+            "size": 3_300_000, "since": 100, "pods": ["default/x"],
+            "compiled": [{ "form": "plain", "size": 2048 }],
+        });
+        let rows = rows_of(&image, 400);
+        assert_eq!(rows[1], ["coracle.local/a:v2", "sha256:0123456789ab", "3.1 MiB", "plain 2 KiB", "1", "5m"]);
+        assert_eq!((rows.len(), bytes(1000).as_str(), age(200_000).as_str()), (2, "1000 B", "2d"));
+    }
 }

@@ -150,3 +150,102 @@ async fn another_store_pulls_over_http() {
     let error = node.store.resolve("127.0.0.1:1/x:v1", PullPolicy::Always, &Credentials::default()).await.unwrap_err();
     assert_eq!(error.reason(), "RegistryUnavailable");
 }
+
+#[tokio::test]
+async fn an_upload_goes_on_after_it_broke_off() {
+    let registry = Registry::new();
+    let (_, headers, _) = registry.ask(Method::POST, "/v2/x/blobs/uploads/", &[], Body::empty()).await;
+    let place = headers["location"].to_str().unwrap().to_owned();
+    let chunks = [Ok(Bytes::from_static(b"hello")), Err(std::io::Error::other("the line went dead"))];
+    let broken = Body::from_stream(futures::stream::iter(chunks));
+    let (status, _, _) = registry.ask(Method::PATCH, &place, &[], broken).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let (status, headers, _) = registry.ask(Method::GET, &place, &[], Body::empty()).await;
+    assert_eq!((status, headers["range"].to_str().unwrap()), (StatusCode::NO_CONTENT, "0-4"));
+    let (status, _, body) = registry.ask(Method::PATCH, &place, &[("content-range", "5-20")], " world").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");
+    let whole = Digest::of(b"hello world");
+    let (status, _, _) = registry.ask(Method::PUT, &format!("{place}?digest={whole}"), &[], Body::empty()).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let (status, headers, _) =
+        registry.ask(Method::POST, &format!("/v2/y/blobs/uploads/?mount={whole}&from=x"), &[], Body::empty()).await;
+    assert_eq!(
+        (status, headers["location"].to_str().unwrap()),
+        (StatusCode::CREATED, &*format!("/v2/y/blobs/{whole}"))
+    );
+    let blob = format!("/v2/x/blobs/{whole}");
+    assert_eq!(registry.ask(Method::DELETE, &blob, &[], Body::empty()).await.0, StatusCode::ACCEPTED);
+    assert_eq!(registry.ask(Method::DELETE, &blob, &[], Body::empty()).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn referrers_are_found_by_their_subject() {
+    let registry = Registry::new();
+    let artifact = artifact();
+    registry.upload("x", &artifact.config.bytes).await;
+    registry.upload("x", &artifact.layer.bytes).await;
+    let config = serde_json::from_slice::<serde_json::Value>(&artifact.manifest.bytes).unwrap()["config"].clone();
+    // The subject need not be there yet.
+    let subject = &artifact.manifest.digest;
+    for (kind, tag) in [("application/x.signature", "sig"), ("application/x.parts", "parts")] {
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": crate::artifact::MANIFEST, "artifactType": kind, "config": config, "layers": [],
+            "subject": { "mediaType": crate::artifact::MANIFEST, "digest": subject.as_str(), "size": 1 },
+            "annotations": { "by": tag },
+        });
+        let (status, headers, _) =
+            registry.ask(Method::PUT, &format!("/v2/x/manifests/{tag}"), &[], manifest.to_string()).await;
+        assert_eq!((status, headers["oci-subject"].to_str().unwrap()), (StatusCode::CREATED, subject.as_str()));
+    }
+    let list = async |query: &str| {
+        let path = format!("/v2/x/referrers/{subject}{query}");
+        let (status, headers, body) = registry.ask(Method::GET, &path, &[], Body::empty()).await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(headers["content-type"], "application/vnd.oci.image.index.v1+json");
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        (body["manifests"].as_array().unwrap().clone(), headers.contains_key("oci-filters-applied"))
+    };
+    assert_eq!(list("").await.0.len(), 2);
+    let (found, filtered) = list("?artifactType=application%2Fx.parts").await;
+    assert_eq!((found.len(), &found[0]["annotations"]["by"], filtered), (1, &"parts".into(), true));
+    let path = format!("/v2/x/referrers/{}", Digest::of(b"nobody"));
+    assert!(registry.ask(Method::GET, &path, &[], Body::empty()).await.0.is_success());
+    let (status, _, _) = registry.ask(Method::GET, "/v2/x/referrers/none", &[], Body::empty()).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn tags_come_in_pages() {
+    let registry = Registry::new();
+    let wasm = Bytes::from(wat::parse_str("(component)").unwrap());
+    for tag in ["a", "b", "c"] {
+        registry.store.push("x", tag, wasm.clone()).await.unwrap();
+    }
+    let (_, headers, body) = registry.ask(Method::GET, "/v2/x/tags/list?n=2", &[], Body::empty()).await;
+    assert!(String::from_utf8_lossy(&body).contains(r#"["a","b"]"#));
+    assert_eq!(headers["link"], "</v2/x/tags/list?n=2&last=b>; rel=\"next\"");
+    let (_, headers, body) = registry.ask(Method::GET, "/v2/x/tags/list?n=2&last=b", &[], Body::empty()).await;
+    assert!(String::from_utf8_lossy(&body).contains(r#"["c"]"#) && !headers.contains_key("link"));
+    // A tag goes alone, its manifest stays for those who know the digest; with the manifest go its tags.
+    assert_eq!(registry.ask(Method::DELETE, "/v2/x/manifests/a", &[], Body::empty()).await.0, StatusCode::ACCEPTED);
+    let digest = registry.store.index().repositories["x"].tags["b"].clone();
+    let manifest = format!("/v2/x/manifests/{digest}");
+    assert_eq!(registry.ask(Method::HEAD, &manifest, &[], Body::empty()).await.0, StatusCode::OK);
+    assert_eq!(registry.ask(Method::DELETE, &manifest, &[], Body::empty()).await.0, StatusCode::ACCEPTED);
+    assert_eq!(registry.ask(Method::GET, "/v2/x/tags/list", &[], Body::empty()).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_stock_is_told_and_taken_from() {
+    let registry = Registry::new();
+    let wasm = Bytes::from(wat::parse_str("(component)").unwrap());
+    registry.store.push("x", "v1", wasm).await.unwrap();
+    let (_, _, body) = registry.ask(Method::GET, "/v2/_coracle/images", &[], Body::empty()).await;
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["images"][0]["names"], serde_json::json!(["coracle.local/x:v1"]));
+    let remove = "/v2/_coracle/images?reference=coracle.local/x:v1";
+    assert_eq!(registry.ask(Method::DELETE, remove, &[], Body::empty()).await.0, StatusCode::ACCEPTED);
+    assert_eq!(registry.ask(Method::DELETE, remove, &[], Body::empty()).await.0, StatusCode::NOT_FOUND);
+    let (status, _, body) = registry.ask(Method::POST, "/v2/_coracle/prune", &[], Body::empty()).await;
+    assert!(status.is_success() && String::from_utf8_lossy(&body).contains("bytes"));
+}

@@ -387,6 +387,7 @@ async fn again(volumes: &Volumes, pod: &Arc<Pod>, pod_ip: IpAddr, renew: bool) -
     let _alone = state.placed.lock().await;
     let wrote = tokio::task::spawn_blocking(move || {
         for (dir, files) in written {
+            #[allow(clippy::collapsible_if, reason = "one asks, the other does")]
             if dir.is_dir() && !holds(&dir, &files) {
                 if let Err(error) = payload::write(&dir, &files) {
                     tracing::warn!(path = %dir.display(), %error, "cannot bring a volume up to date");

@@ -213,7 +213,7 @@ fn single_files_share_a_directory_and_lie_in_the_volume_that_is_mounted_there() 
     let seen = see(&volumes, json!([one("a"), one("b")])).unwrap();
     assert_eq!((seen.read("/etc/app/a").as_deref(), seen.read("/etc/app/b").as_deref()), (Some("1"), Some("2")));
     assert_eq!((seen.mounts.len(), seen.mounts[0].read_only), (1, true));
-    volumes.extend(placed(other.path(), Access::Writable).into_iter().map(|(_, placed)| ("w".to_owned(), placed)));
+    volumes.extend(placed(other.path(), Access::Writable).into_values().map(|placed| ("w".to_owned(), placed)));
     let seen = see(&volumes, json!([one("a"), { "name": "w", "mountPath": "/etc" }])).unwrap();
     assert_eq!((seen.read("/etc/app/a").as_deref(), seen.read("/etc/own").as_deref()), (Some("1"), Some("3")));
     // What was given stays as it was when its source changes.

@@ -114,6 +114,42 @@ fn each<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The settings of a pod: annotations of `coracle.dev`, for all of its containers or for one.
+fn settings(pod: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
+    annotations.into_iter().flatten().filter_map(|(key, value)| {
+        let (domain, setting) = key.split_once('/')?;
+        (domain == "coracle.dev" || domain.ends_with(".coracle.dev")).then(|| (setting, value.as_str().unwrap_or_default()))
+    })
+}
+
+/// Whether two states of a pod have the same settings.
+pub(in crate::authorization) fn same_grants(old: &Value, new: &Value) -> bool {
+    settings(old).eq(settings(new))
+}
+
+/// What a pod's settings name: sources of configuration, and Secrets to log in to stores with.
+fn annotated(pod: &Value) -> Vec<(Needed, &str)> {
+    let mut found = Vec::new();
+    for (setting, value) in settings(pod) {
+        for item in value.split([',', '\n']).map(str::trim) {
+            match setting {
+                "config" => {
+                    found.extend(item.strip_prefix("configmap/").map(|name| (Needed::ConfigMap, name)));
+                    found.extend(item.strip_prefix("secret/").map(|name| (Needed::Secret, name)));
+                }
+                "keyvalue" | "blobstore" => {
+                    let query = item.split_once('?').map_or("", |(_, query)| query);
+                    let secrets = query.split('&').filter_map(|pair| pair.strip_prefix("secret="));
+                    found.extend(secrets.map(|name| (Needed::Secret, name)));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
 /// Everything that a pod names.
 fn needs(pod: &Value) -> Vec<Need> {
     let mut found = vec![
@@ -150,6 +186,7 @@ fn needs(pod: &Value) -> Vec<Need> {
             own_claims.push((Needed::Claim, name));
         }
     }
+    found.extend(annotated(pod));
     for claim in each(pod, "/status/resourceClaimStatuses") {
         found.push((Needed::ResourceClaim, text(claim, "/resourceClaimName")));
     }
@@ -169,7 +206,14 @@ mod tests {
     #[test]
     fn a_pod_needs_what_it_names() {
         let pod = json!({
-            "metadata": { "name": "p" },
+            "metadata": {
+                "name": "p",
+                "annotations": {
+                    "coracle.dev/config": "configmap/settings, secret/login",
+                    "app.coracle.dev/blobstore": "files=s3://b?endpoint=http://h&secret=key,other",
+                    "example.com/config": "secret/not-this-one",
+                },
+            },
             "spec": {
                 "serviceAccountName": "sa",
                 "imagePullSecrets": [{ "name": "pull" }],
@@ -189,10 +233,13 @@ mod tests {
         let wanted = [
             "Itself p",
             "Secret all",
+            "Secret key",
+            "Secret login",
             "Secret pull",
             "Secret vol",
             "ConfigMap map",
             "ConfigMap root",
+            "ConfigMap settings",
             "Claim data",
             "Claim p-c",
             "ServiceAccount sa",

@@ -232,6 +232,7 @@ mod tests {
     fn a_change_says_what_becomes_of_a_value() {
         let key = || "k".to_owned();
         let swap = |old: Option<&str>| Change::Swap { key: key(), old: old.map(Into::into), new: b"n".to_vec() };
+        #[allow(clippy::type_complexity, reason = "a table")]
         let rows: [(Change, Option<&str>, Option<Option<&str>>, Outcome); 6] = [
             (Change::Set(key(), b"v".to_vec()), None, Some(Some("v")), Outcome::Done),
             (Change::Delete(key()), Some("v"), Some(None), Outcome::Done),

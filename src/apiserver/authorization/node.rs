@@ -8,6 +8,7 @@ use api::{AccessRequest, UserInfo};
 use async_trait::async_trait;
 use objects::{Objects, Shelf};
 
+pub(super) use self::pods::same_grants;
 use self::pods::{Needed, Pods};
 use super::rules::PolicyRule;
 use super::{Authorizer, Decision, Rule};

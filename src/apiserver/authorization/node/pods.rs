@@ -119,7 +119,8 @@ fn settings(pod: &Value) -> impl Iterator<Item = (&str, &str)> {
     let annotations = pod.pointer("/metadata/annotations").and_then(Value::as_object);
     annotations.into_iter().flatten().filter_map(|(key, value)| {
         let (domain, setting) = key.split_once('/')?;
-        (domain == "coracle.dev" || domain.ends_with(".coracle.dev")).then(|| (setting, value.as_str().unwrap_or_default()))
+        (domain == "coracle.dev" || domain.ends_with(".coracle.dev"))
+            .then(|| (setting, value.as_str().unwrap_or_default()))
     })
 }
 

@@ -10,5 +10,5 @@ for crate in hello echo gateway batch chaos gatekeeper tcp-echo hello3 steps3 ke
 done
 # One line a file: hash, two spaces, path. A test compares it with what lies here.
 { echo "# Written by build.sh: the sources that the files here were built from."
-  find .cargo/config.toml Cargo.toml Cargo.lock ./*/Cargo.toml ./*/src languages/c languages/assemblyscript prebuilt/*.wasm -type f | sed 's|^\./||' | LC_ALL=C sort | xargs sha256sum
+  find .cargo/config.toml Cargo.toml Cargo.lock ./*/Cargo.toml ./*/src ./*/build.rs languages/c languages/assemblyscript prebuilt/*.wasm -type f | sed 's|^\./||' | LC_ALL=C sort | xargs sha256sum
 } > prebuilt/SOURCES

@@ -81,8 +81,15 @@ impl Reconcile for Autoscalers {
         if let Some(rest) = self.memories.lock().entry(key.clone()).or_default().rest(&scaler, now, PERIOD) {
             return Ok(Next::After(rest));
         }
-        let status = self.look(key, &scaler, now).await?;
-        self.publish(key, &scaler, status).await?;
+        let told = match self.look(key, &scaler, now).await {
+            Ok(status) => self.publish(key, &scaler, status).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            // What could not be told was not seen: the next run looks again.
+            self.memories.lock().entry(key.clone()).or_default().forget_look();
+            return Err(error.into());
+        }
         let period = self.memories.lock().get(key).map_or(PERIOD, |memory| memory.period(PERIOD));
         Ok(Next::After(period))
     }

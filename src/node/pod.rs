@@ -110,7 +110,7 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
             changed = wanted.changed() => {
                 let now = wanted.borrow_and_update().clone();
                 if let Some((grace, _ended)) = now.shutdown {
-                    task.stop_all(grace).await;
+                    task.stop_all(grace.min(task.own_grace())).await;
                     return;
                 }
                 if now.gone {
@@ -452,6 +452,12 @@ impl PodTask {
     }
 
     /// Stops whatever runs, without telling the API.
+    /// What its spec gives it to end in: a node that goes down waits no longer.
+    fn own_grace(&self) -> Duration {
+        let seconds = self.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+        Duration::from_secs(u64::try_from(seconds.unwrap_or(30)).unwrap_or(0))
+    }
+
     async fn stop_all(&mut self, grace: Duration) {
         self.context.presence.forget_pod(self.uid());
         let until = Until::after(grace);

@@ -23,6 +23,7 @@ async fn runs(cluster: &TestCluster) -> f64 {
 async fn rests(cluster: &TestCluster, what: &str) {
     eventually(what, async || {
         let before = runs(cluster).await;
+        assert!(before > 0.0, "controllers count their runs");
         tokio::time::sleep(Duration::from_millis(500)).await;
         (runs(cluster).await - before <= 10.0).then_some(())
     })

@@ -66,6 +66,11 @@ impl Memory {
         None
     }
 
+    /// As if there had been no look.
+    pub fn forget_look(&mut self) {
+        self.looked = None;
+    }
+
     /// How long it is to the next look.
     pub fn period(&self, usual: Duration) -> Duration {
         self.period.map_or(usual, |earlier| earlier.min(usual))

@@ -39,6 +39,9 @@ impl Default for Timing {
     }
 }
 
+/// A candidate that waits asks at least so often, however seldom it renews once it leads.
+const TRY_EVERY: Duration = Duration::from_secs(2);
+
 /// One election, from the side of one candidate.
 #[derive(Clone, Debug)]
 pub struct Election {
@@ -124,7 +127,7 @@ impl Candidate {
                 }
             }
             // Spread, so that candidates do not go on colliding.
-            tokio::time::sleep(self.election.timing.retry.mul_f64(rand::random_range(1.0..2.2))).await;
+            tokio::time::sleep(self.election.timing.retry.min(TRY_EVERY).mul_f64(rand::random_range(1.0..2.2))).await;
         }
         tracing::info!(lease = self.election.name, identity = self.election.identity, "leading");
         if let (Some(events), Some((lease, _))) = (&self.events, &self.seen) {

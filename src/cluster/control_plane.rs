@@ -8,14 +8,18 @@
 //! A process that holds the store is a candidate by the same name at each start: there is only one of it, and it need not sit
 //! out the lease of the one that it was before.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Tasks;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use client::events::Recorder;
 use client::informers::Informers;
 use client::leases::{Election, Timing, campaign};
 use controllers::{NodeSettings, Selection};
+use kube::config::Kubeconfig;
 
 use crate::control::Control;
 use crate::identity;
@@ -62,7 +66,10 @@ pub(crate) fn start_controllers(
     let selection = Selection::parse(&parts.config.controllers.join(","))?;
     let settings = &parts.config.control_plane;
     let config = controllers::Config {
-        ca_certificate: control.map(|control| control.ca_certificate.clone()),
+        ca_certificate: match control {
+            Some(control) => Some(control.ca_certificate.clone()),
+            None => parts.config.server_kubeconfig.as_deref().and_then(joined_ca),
+        },
         keys: control.map(|control| Arc::clone(&control.keys) as Arc<dyn controllers::Keys>),
         nodes: settings.nodes,
         terminated_pods: settings.terminated_pods,
@@ -89,6 +96,20 @@ pub(crate) fn start_scheduler(parts: &Parts<'_>, informers: &Informers, control:
     };
     let client = parts.upstream.client(identity::scheduler());
     lead(parts, control.is_some(), SCHEDULER, client, tasks, start);
+}
+
+/// The CA of the server that was joined, in PEM, as its kubeconfig has it.
+fn joined_ca(kubeconfig: &Path) -> Option<String> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).ok()?;
+    let current = kubeconfig.current_context?;
+    let context = kubeconfig.contexts.into_iter().find(|context| context.name == current)?.context?;
+    let cluster = kubeconfig.clusters.into_iter().find(|cluster| cluster.name == context.cluster)?.cluster?;
+    let pem = match (cluster.certificate_authority_data, cluster.certificate_authority) {
+        (Some(data), _) => BASE64.decode(data).ok()?,
+        (None, Some(file)) => std::fs::read(file).ok()?,
+        (None, None) => return None,
+    };
+    String::from_utf8(pem).ok()
 }
 
 fn lead(

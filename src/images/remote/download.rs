@@ -51,7 +51,8 @@ impl Session {
         for attempt in 1.. {
             match self.go_on(&mut part, &wanted.digest, bytes_max).await {
                 Ok(()) => break,
-                Err(RemoteError::Unavailable(_) | RemoteError::Other(_)) if attempt < ATTEMPTS && part.received > 0 => {
+                // The registry gave the manifest a moment ago: it is there.
+                Err(RemoteError::Unavailable(_) | RemoteError::Other(_)) if attempt < ATTEMPTS => {
                     tokio::time::sleep(wait).await;
                     wait *= 2;
                 }

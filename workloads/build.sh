@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 cargo build --release --target wasm32-wasip2 --locked
-for crate in hello echo gateway batch chaos gatekeeper tcp-echo hello3 steps3 keeper; do
+for crate in hello echo gateway batch chaos gatekeeper tcp-echo hello3 steps3 keeper toolbox; do
   cp "target/wasm32-wasip2/release/$crate.wasm" prebuilt/
 done
 # One line a file: hash, two spaces, path. A test compares it with what lies here.

@@ -22,7 +22,11 @@ use shell::interactive::{INTERRUPTED, unless_interrupted};
 const NOT_FOUND: i32 = 127;
 
 fn main() {
-    let code = wstd::runtime::block_on(start());
+    // It ends from within: what only listens, for signals and keys, is nothing to wait for.
+    wstd::runtime::block_on(async { leave(start().await) });
+}
+
+fn leave(code: i32) {
     match u8::try_from(code).unwrap_or(1) {
         0 => wasip2::cli::exit::exit(Ok(())),
         code => wasip2::cli::exit::exit_with_code(code),

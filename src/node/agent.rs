@@ -13,7 +13,7 @@ use client::events::Recorder;
 use client::informers::{Informer, Informers, Key, Selection};
 use images::ImageStore;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use network::PodNetwork;
 use thiserror::Error;
@@ -197,6 +197,7 @@ impl Node {
             presence: presence.clone(),
             events,
             services: informers.of::<Service>(),
+            namespaces: informers.metadata_of::<Namespace>(),
             volumes,
             host_ip,
             allocatable: capacity,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base::Tasks;
 use client::Client;
 use client::events::Recorder;
-use client::informers::Informer;
+use client::informers::{Informer, Metadata};
 use images::ImageStore;
 use k8s_openapi::api::core::v1::Service;
 use network::PodNetwork;
@@ -27,6 +27,7 @@ pub(crate) struct Context {
     pub presence: Presence,
     pub events: Recorder,
     pub services: Informer<Service>,
+    pub namespaces: Informer<Metadata>,
     pub volumes: Volumes,
     pub host_ip: IpAddr,
     pub allocatable: BTreeMap<String, String>,

@@ -1,5 +1,6 @@
 //! From a container's spec to a running container: image, settings, environment, volumes, log, sandbox.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use client::events::Severity;
 use images::{Digest, Resolved};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ObjectReference, Pod, Service};
+use k8s_openapi::api::core::v1::{Container, Namespace, ObjectReference, Pod, Service};
+use kube::Api;
 
 use crate::context::Context;
 use crate::environment::{Surroundings, arguments, variables};
@@ -112,8 +114,10 @@ async fn prepare(
     order: &Order,
     tell: &impl Fn(Severity, &str, String),
 ) -> Result<Ready, LaunchError> {
+    let namespace = order.pod.metadata.namespace.as_deref().unwrap_or("default");
+    let of_namespace = namespace_annotations(context, namespace).await?;
     let annotations = order.pod.metadata.annotations.clone().unwrap_or_default();
-    let settings = Settings::of(&annotations, &order.container.name).map_err(config_error)?;
+    let settings = Settings::of(&of_namespace, &annotations, &order.container.name).map_err(config_error)?;
     let wanted = (order.image(), order.container.image_pull_policy.as_deref());
     let stages = &context.figures.stages;
     let began = Instant::now();
@@ -121,7 +125,6 @@ async fn prepare(
     stages.pull.observe(began.elapsed());
     let resources = Resources::of(&order.container);
     let form = Form { fuel: resources.fuel.is_some() };
-    let namespace = order.pod.metadata.namespace.as_deref().unwrap_or("default");
     let began = Instant::now();
     let prepared = context.sandbox.prepare(&image, form, namespace).await;
     stages.compile.observe(began.elapsed());
@@ -131,6 +134,18 @@ async fn prepare(
     let given = surroundings(context, order, &image).await?;
     let grants = grants::resolve(&context.client, namespace, &settings.grants, &given.2).await?;
     Ok(Ready { image, settings, resources, given, grants })
+}
+
+/// What is written on the pod's namespace.
+async fn namespace_annotations(context: &Context, name: &str) -> Result<BTreeMap<String, String>, LaunchError> {
+    context.namespaces.synced().await;
+    if let Some(known) = context.namespaces.get("", name) {
+        return Ok(known.metadata.annotations.clone().unwrap_or_default());
+    }
+    // One that is younger than the latest news.
+    let found = Api::<Namespace>::all(context.client.clone()).get_metadata_opt(name).await;
+    let found = found.map_err(|error| config_error(format!("cannot read namespace {name}: {error}")))?;
+    Ok(found.and_then(|found| found.metadata.annotations).unwrap_or_default())
 }
 
 async fn start(

@@ -16,6 +16,8 @@ pub use grants::{ConfigSource, Grants, Place};
 
 const DOMAIN: &str = "coracle.dev";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a namespace's annotations say for those of its pods that say nothing.
+const OF_NAMESPACES: &[&str] = &["request-timeout"];
 
 /// The settings of one container.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,12 +94,22 @@ const SETTINGS: &[&str] = &[
 ];
 
 impl Settings {
-    /// Reads the annotations that concern `container`.
+    /// Reads the annotations that concern `container`: those of its pod, and before them those of the pod's namespace, of
+    /// which a few are defaults.
     ///
     /// # Errors
     /// The first annotation that is unknown or malformed.
-    pub fn of(annotations: &BTreeMap<String, String>, container: &str) -> Result<Self, SettingError> {
+    pub fn of(
+        namespace: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
+        container: &str,
+    ) -> Result<Self, SettingError> {
         let mut settings = Self::default();
+        for setting in OF_NAMESPACES {
+            if let Some(value) = namespace.get(&format!("{DOMAIN}/{setting}")) {
+                settings.set(&format!("{DOMAIN}/{setting} of the namespace"), setting, value)?;
+            }
+        }
         let own = format!("{container}.{DOMAIN}");
         // The pod's come first, so that the container's replace them.
         for domain in [DOMAIN, own.as_str()] {
@@ -186,7 +198,25 @@ mod tests {
 
     fn settings(annotations: &[(&str, &str)]) -> Result<Settings, SettingError> {
         let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Settings::of(&annotations, "app")
+        Settings::of(&BTreeMap::new(), &annotations, "app")
+    }
+
+    #[test]
+    fn a_namespace_has_defaults_for_its_pods() {
+        let of = |namespace: &[(&str, &str)], pod: &[(&str, &str)]| {
+            let map = |pairs: &[(&str, &str)]| {
+                pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+            };
+            Settings::of(&map(namespace), &map(pod), "app").map_err(|error| error.to_string())
+        };
+        let (setting, minute) = ("coracle.dev/request-timeout", Duration::from_secs(60));
+        assert_eq!(of(&[(setting, "1m")], &[]).map(|found| found.request_timeout), Ok(minute));
+        assert_eq!(of(&[(setting, "5s")], &[(setting, "1m")]).map(|found| found.request_timeout), Ok(minute));
+        // Rights are not inherited, and what concerns others is theirs.
+        let other = [("coracle.dev/egress", "true"), ("coracle.dev/unknown", "x")];
+        assert_eq!(of(&other, &[]), Ok(Settings::default()));
+        let error = of(&[(setting, "soon")], &[]).unwrap_err();
+        assert!(error.starts_with("annotation coracle.dev/request-timeout of the namespace: \"soon\" is not"), "{error}");
     }
 
     #[test]

@@ -138,7 +138,13 @@ impl HasData for Own {
 
 impl environment::Host for Guest {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.hooks.container.spec.env.clone())
+        let spec = &self.hooks.container.spec;
+        let mut variables = spec.env.clone();
+        // What has no `initial-cwd` looks here: Go, and shells.
+        if let Some(path) = spec.working_dir.as_ref().filter(|_| !spec.env.iter().any(|(name, _)| name == "PWD")) {
+            variables.push(("PWD".to_owned(), path.clone()));
+        }
+        Ok(variables)
     }
     fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
         let spec = &self.hooks.container.spec;
@@ -159,6 +165,9 @@ impl preopens::Host for Guest {
                 let directory = self.table.push(crate::mounts::directory(opened, mount.read_only)?)?;
                 directories.push((directory, mount.guest_path.clone()));
             }
+        }
+        if let Some(here) = crate::mounts::working(&container.spec)? {
+            directories.push((self.table.push(here)?, crate::mounts::HERE.to_owned()));
         }
         Ok(directories)
     }

@@ -61,6 +61,14 @@ pub enum StartError {
         /// Where the guest would see it.
         guest_path: String,
     },
+    /// Relative paths cannot begin where they should.
+    #[error("cannot use {path} as the working directory: {why}")]
+    NoWorkingDirectory {
+        /// Where they should.
+        path: String,
+        /// What is in the way.
+        why: String,
+    },
     /// It imports what its container is not granted.
     #[error(
         "component imports {import:?}, which this container is not granted; grant it with the annotation {annotation}"
@@ -202,7 +210,10 @@ pub(crate) fn check(program: &Program, spec: &crate::spec::Common) -> Result<(),
     if let Some(mount) = spec.mounts.iter().find(|mount| mount.opened.is_none() && !mount.host_dir.is_dir()) {
         return Err(StartError::NoVolume { guest_path: mount.guest_path.clone() });
     }
-    Ok(())
+    crate::mounts::working(spec).map(drop).map_err(|why| StartError::NoWorkingDirectory {
+        path: spec.working_dir.clone().unwrap_or_default(),
+        why: why.to_string(),
+    })
 }
 
 /// How many requests may run at once: as many instances as fit the memory limit, and never the whole pool.

@@ -111,6 +111,9 @@ impl Stage {
         images.push("hello", "v1", wat::parse_str("(component)").unwrap().into()).await.unwrap();
         let services = Informer::<Service>::empty();
         services.replace([]);
+        let namespaces = Informer::<client::informers::Metadata>::empty();
+        let metadata = kube::core::ObjectMeta { name: Some("default".to_owned()), ..Default::default() };
+        namespaces.replace([client::informers::Metadata { types: None, metadata, _phantom: std::marker::PhantomData }]);
         let sandbox = Arc::new(Scripted::default());
         let events = Recorder::new(client.clone(), &tasks, "kubelet", None);
         let logs = Logs::open_folder(dir.path().join("logs")).unwrap();
@@ -136,6 +139,7 @@ impl Stage {
             presence: crate::present::Presence::default(),
             events,
             services,
+            namespaces,
             volumes,
             host_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             allocatable: BTreeMap::new(),

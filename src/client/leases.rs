@@ -84,6 +84,7 @@ pub fn campaign(
                 }
             }
             tracing::warn!(lease = candidate.election.name, "no longer the leader");
+            candidate.tell("stopped leading");
             term.stop(candidate.election.timing.renew).await;
         }
     });
@@ -130,8 +131,12 @@ impl Candidate {
             tokio::time::sleep(self.election.timing.retry.min(TRY_EVERY).mul_f64(rand::random_range(1.0..2.2))).await;
         }
         tracing::info!(lease = self.election.name, identity = self.election.identity, "leading");
+        self.tell("became leader");
+    }
+
+    fn tell(&self, what: &str) {
         if let (Some(events), Some((lease, _))) = (&self.events, &self.seen) {
-            events.normal(lease, "LeaderElection", format!("{} became leader", self.election.identity));
+            events.normal(lease, "LeaderElection", format!("{} {what}", self.election.identity));
         }
     }
 
@@ -167,8 +172,8 @@ impl Candidate {
             Ok(false) => Outcome::Taken,
             // Somebody wrote in between: whoever it was is seen at the next look.
             Err(error) if crate::is_conflict(&error) => {
-                self.seen = self.seen.take().filter(|_| !leads);
-                if leads { Outcome::Failed(error) } else { Outcome::Taken }
+                self.seen = None;
+                Outcome::Failed(error)
             }
             Err(error) => Outcome::Failed(error),
         }

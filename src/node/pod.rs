@@ -38,6 +38,7 @@ mod telling;
 mod tests;
 
 use stopping::{Stopping, Until};
+use telling::Told;
 
 /// A pod that only begins is told of after this, unless something better can be told before.
 const GATHER: Duration = Duration::from_millis(30);
@@ -63,7 +64,7 @@ enum Done {
     Input(Input),
     Launch(usize, u32, Box<Result<Launch, LaunchError>>),
     Stopped,
-    Published(Result<Box<PodStatus>, kube::Error>),
+    Published(Result<Told, kube::Error>),
     Finished,
 }
 
@@ -81,6 +82,8 @@ struct PodTask {
     starting: Option<Instant>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     told: Option<PodStatus>,
+    /// The revision of the object that says so.
+    told_at: Option<u64>,
     telling: bool,
     tell_at: Option<Instant>,
     retry: Backoff,
@@ -125,6 +128,7 @@ pub(crate) async fn run(context: Arc<Context>, mut wanted: watch::Receiver<Wante
                 }
                 task.pod = now.pod;
                 task.observe_spec();
+                task.observe_status();
                 if let Some(eviction) = now.eviction {
                     task.step(Input::Evict(eviction));
                 }
@@ -140,7 +144,7 @@ impl PodTask {
     fn new(context: Arc<Context>, pod: Arc<Pod>) -> Self {
         let machine = PodMachine::adopt(&pod, Moment::now());
         let told = pod.status.clone().map(telling::ours);
-        let generation = pod.metadata.generation;
+        let (generation, told_at) = (pod.metadata.generation, telling::revision(&pod));
         Self {
             context,
             pod,
@@ -152,6 +156,7 @@ impl PodTask {
             starting: Some(Instant::now()),
             jobs: FuturesUnordered::new(),
             told,
+            told_at,
             telling: false,
             tell_at: None,
             retry: Backoff::new(RETRY_FIRST, RETRY_MAX),
@@ -172,6 +177,14 @@ impl PodTask {
         self.generation = generation;
         let refused = resources::infeasible(&self.pod, &self.context.allocatable);
         self.step(Input::Respec { plan: Box::new(PodPlan::of(&self.pod)), refused });
+    }
+
+    /// Who takes a node for lost says that its pods are not ready. The node knows better, once it can say so.
+    fn observe_status(&mut self) {
+        let is_news = telling::revision(&self.pod) > self.told_at && self.told_at.is_some();
+        if !self.telling && is_news && telling::contradicts(&self.pod, self.told.as_ref()) {
+            self.told = self.pod.status.clone().map(telling::ours);
+        }
     }
 
     fn observe_deletion(&mut self) {
@@ -203,10 +216,11 @@ impl PodTask {
             }
             Done::Launch(index, attempt, result) => self.launched(index, attempt, *result),
             Done::Stopped => {}
-            Done::Published(Ok(status)) => {
+            Done::Published(Ok(told)) => {
                 self.telling = false;
                 self.retry.reset();
-                self.told = Some(*status);
+                (self.told, self.told_at) = (Some(told.status), told.revision);
+                self.observe_status();
             }
             Done::Published(Err(error)) => {
                 self.telling = false;

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::pressure::Pressure;
@@ -96,7 +96,7 @@ impl Registration {
     /// Renews the Lease, and writes the status when it has changed, until the task is ended.
     pub async fn live(&self, client: &Client, node: Node, events: &Recorder) {
         let mut node = node;
-        let mut reported = (Instant::now(), self.content(&node));
+        let mut reported = Instant::now();
         let mut pressure = self.pressure.clone();
         let mut before = *pressure.borrow_and_update();
         events.event(client::events::reference(&node), Severity::Normal, "Starting", "Starting kubelet.".to_owned());
@@ -116,30 +116,45 @@ impl Registration {
                     before = now;
                 }
             }
-            if reported.0.elapsed() < REPORT_EVERY && reported.1 == self.content(&node) {
-                continue;
-            }
-            let written = match self.report(client, node.status.as_ref()).await {
-                Err(error) if client::is_not_found(&error) => self.register(client).await,
-                other => other,
+            let written = match self.seen(client).await {
+                // Whoever takes a node for lost writes so into its status: it speaks for itself as soon as it can.
+                Ok(Some(seen)) if reported.elapsed() < REPORT_EVERY && self.says(&seen) => {
+                    node = seen;
+                    continue;
+                }
+                Ok(Some(seen)) => {
+                    if !is_ready(&seen) {
+                        let message = format!("Node {} status is now: NodeReady", self.name);
+                        events.event(client::events::reference(&seen), Severity::Normal, "NodeReady", message);
+                    }
+                    self.report(client, seen.status.as_ref()).await
+                }
+                Ok(None) => self.register(client).await,
+                Err(error) => Err(error),
             };
             match written {
                 Ok(written) => {
                     node = written;
-                    reported = (Instant::now(), self.content(&node));
+                    reported = Instant::now();
                 }
                 Err(error) => tracing::warn!(%error, "cannot write the node's status"),
             }
         }
     }
 
-    /// What would be written, but for the times.
-    fn content(&self, node: &Node) -> NodeStatus {
-        let mut status = self.status(node.status.as_ref(), Timestamp::UNIX_EPOCH);
-        for condition in status.conditions.iter_mut().flatten() {
+    /// The node as the server has it.
+    async fn seen(&self, client: &Client) -> Result<Option<Node>, kube::Error> {
+        Api::<Node>::all(client.clone()).get_opt(&self.name).await
+    }
+
+    /// Whether the status is what would be written, but for the times and for what others have added.
+    fn says(&self, node: &Node) -> bool {
+        let mut wanted = self.status(node.status.as_ref(), Timestamp::UNIX_EPOCH);
+        for condition in wanted.conditions.iter_mut().flatten() {
             condition.last_transition_time = None;
+            condition.last_heartbeat_time = None;
         }
-        status
+        covers(&json!(node.status), &json!(wanted))
     }
 
     fn tell(&self, events: &Recorder, node: &Node, before: Pressure, now: Pressure) {
@@ -291,6 +306,10 @@ fn conditions(old: Option<&NodeStatus>, pressure: Pressure, now: Timestamp) -> V
             conditions.into_iter().flatten().find(|condition| condition.type_ == kind && condition.status == status);
         condition.and_then(|condition| condition.last_transition_time.clone())
     };
+    let is_ours = |condition: &NodeCondition| rows.iter().any(|(kind, ..)| *kind == condition.type_);
+    let others = old.and_then(|old| old.conditions.as_ref()).into_iter().flatten();
+    // What others say about the node stays.
+    let others: Vec<NodeCondition> = others.filter(|condition| !is_ours(condition)).cloned().collect();
     rows.into_iter()
         .map(|(kind, status, reason, message)| NodeCondition {
             type_: kind.to_owned(),
@@ -300,5 +319,26 @@ fn conditions(old: Option<&NodeStatus>, pressure: Pressure, now: Timestamp) -> V
             last_heartbeat_time: Some(Time(now)),
             last_transition_time: Some(known(kind, status).unwrap_or(Time(now))),
         })
+        .chain(others)
         .collect()
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Whether all that `wanted` says is said; objects may say more.
+fn covers(said: &Value, wanted: &Value) -> bool {
+    match (said, wanted) {
+        (Value::Object(said), Value::Object(wanted)) => {
+            wanted.iter().all(|(key, value)| covers(said.get(key).unwrap_or(&Value::Null), value))
+        }
+        (Value::Array(said), Value::Array(wanted)) => {
+            said.len() == wanted.len() && said.iter().zip(wanted).all(|(said, wanted)| covers(said, wanted))
+        }
+        (Value::Null, Value::Object(wanted)) => wanted.is_empty(),
+        (Value::Null, Value::Array(wanted)) => wanted.is_empty(),
+        _ => said == wanted,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -36,11 +36,13 @@ pub(super) struct Monitor {
     settings: NodeSettings,
     known: BTreeMap<String, (Arc<Node>, Health)>,
     zones: Zones,
+    /// When nodes were looked at last.
+    looked: Option<Timestamp>,
 }
 
 impl Monitor {
     pub fn new(settings: NodeSettings) -> Self {
-        Self { settings, known: BTreeMap::new(), zones: Zones::default() }
+        Self { settings, known: BTreeMap::new(), zones: Zones::default(), looked: None }
     }
 
     /// Looks at every node once.
@@ -52,6 +54,9 @@ impl Monitor {
     ) -> Vec<Deed> {
         let mut deeds = Vec::new();
         self.forget(nodes, &mut deeds);
+        if self.was_away(now) {
+            self.known.values_mut().for_each(|(_, health)| health.forgive(now));
+        }
         let mut findings: BTreeMap<String, (Arc<Node>, Finding)> = BTreeMap::new();
         for node in nodes {
             let name = node.name_any();
@@ -77,6 +82,14 @@ impl Monitor {
         }
         self.taint(now, &findings, &mut deeds);
         deeds
+    }
+
+    /// Whether nobody has looked for long: this machine slept, or was too busy. No node is blamed for its silence in that time.
+    fn was_away(&mut self, now: Timestamp) -> bool {
+        let NodeSettings { monitor_period, monitor_grace, .. } = self.settings;
+        let long = SignedDuration::try_from((monitor_grace / 2).max(monitor_period * 2)).unwrap_or(SignedDuration::MAX);
+        let before = self.looked.replace(now);
+        before.is_some_and(|before| now.duration_since(before) > long)
     }
 
     fn forget(&mut self, nodes: &[Arc<Node>], deeds: &mut Vec<Deed>) {

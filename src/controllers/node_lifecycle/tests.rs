@@ -159,6 +159,22 @@ fn a_node_that_never_reports_is_unknown_after_its_start_and_a_lease_is_enough_to
 }
 
 #[test]
+fn nobody_is_blamed_for_the_time_in_which_nobody_looked() {
+    let mut stage = Stage::new(&[("one", "a"), ("two", "a")]);
+    ["one", "two"].iter().for_each(|name| stage.report(name, "True"));
+    stage.wait(5, &["one", "two"]);
+    stage.story.clear();
+    // The machine sleeps for an hour; one of the nodes does not wake up with it.
+    stage.now = stage.now.checked_add(SignedDuration::from_hours(1)).unwrap();
+    stage.wait(60, &["one"]);
+    stage.tells(expect![[r#"
+        at 3665 s: two is Unknown: NodeStatusUnknown, Kubelet stopped posting node status.
+        at 3665 s: NodeNotReady: Node two status is now: NodeNotReady
+        at 3665 s: two taints: [unreachable]
+    "#]]);
+}
+
+#[test]
 fn nodes_are_tainted_slowly_and_not_when_a_small_zone_is_mostly_down() {
     let names: Vec<String> = (0..8).map(|index| format!("n{index}")).collect();
     let zones: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "a")).collect();

@@ -17,6 +17,26 @@ pub(super) fn ours(mut status: PodStatus) -> PodStatus {
     status
 }
 
+/// A status that was written, and the revision of the object that has it.
+pub(super) struct Told {
+    pub status: PodStatus,
+    pub revision: Option<u64>,
+}
+
+/// The revision of an object, where the server's are numbers.
+pub(super) fn revision(pod: &Pod) -> Option<u64> {
+    pod.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+/// Whether the object says otherwise than it was told of whether the pod is ready.
+pub(super) fn contradicts(pod: &Pod, told: Option<&PodStatus>) -> bool {
+    let ready = |status: Option<&PodStatus>| {
+        let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.find(|condition| condition.type_ == "Ready").map(|condition| condition.status.clone())
+    };
+    ready(pod.status.as_ref()) != ready(told)
+}
+
 /// Writes what differs from what was told before. Conditions of others stay as they are.
 pub(super) async fn publish(
     pods: &Api<Pod>,
@@ -24,10 +44,10 @@ pub(super) async fn publish(
     uid: &str,
     told: Option<&PodStatus>,
     status: PodStatus,
-) -> Result<Box<PodStatus>, kube::Error> {
+) -> Result<Told, kube::Error> {
     let patch = Patch::Strategic(patch(uid, told, &status));
-    pods.patch_status(name, &PatchParams::default(), &patch).await?;
-    Ok(Box::new(status))
+    let written = pods.patch_status(name, &PatchParams::default(), &patch).await?;
+    Ok(Told { status, revision: revision(&written) })
 }
 
 fn patch(uid: &str, told: Option<&PodStatus>, status: &PodStatus) -> Value {

@@ -33,7 +33,7 @@ fn api(told: &Told) -> client::Client {
             let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
             let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             told.send_modify(|told| told.push((parts.method, parts.uri.path().to_owned(), body)));
-            let answer = json!({ "metadata": { "name": "web", "namespace": "default" }, "involvedObject": {} });
+            let answer = json!({ "metadata": { "name": "web", "namespace": "default", "resourceVersion": "5" }, "involvedObject": {} });
             Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer.to_string()))))
         }
     });
@@ -223,6 +223,30 @@ async fn a_pod_runs_restarts_and_goes_when_it_is_deleted() {
     wanted.send_modify(|wanted| wanted.gone = true);
     task.await.unwrap();
     assert_eq!(context.logs.address("u1"), None);
+}
+
+#[tokio::test]
+async fn a_pod_that_somebody_else_calls_unready_is_said_to_be_ready_again() {
+    let stage = Stage::new(spec()).await;
+    stage.told_status(|status| status["containerStatuses"][0]["ready"] == true).await;
+    let ready = |at: u32, ready: &str| {
+        let mut pod = pod(&spec(), false).as_ref().clone();
+        pod.metadata.resource_version = Some(at.to_string());
+        let conditions = json!([{ "type": "Ready", "status": ready }]);
+        pod.status = Some(serde_json::from_value(json!({ "phase": "Running", "conditions": conditions })).unwrap());
+        Arc::new(pod)
+    };
+    let count = || stage.told.borrow().iter().filter(|(method, ..)| *method == Method::PATCH).count();
+    let before = count();
+    // What is older than its own word is nothing new; what is newer is answered.
+    stage.wanted.send_modify(|wanted| wanted.pod = ready(3, "False"));
+    tokio::task::yield_now().await;
+    assert_eq!(count(), before);
+    stage.wanted.send_modify(|wanted| wanted.pod = ready(8, "False"));
+    let mut told = stage.told.subscribe();
+    told.wait_for(|told| told.iter().filter(|(method, ..)| *method == Method::PATCH).count() > before).await.unwrap();
+    let told = stage.told.borrow().last().unwrap().2["status"]["conditions"].clone();
+    assert!(told.as_array().unwrap().iter().any(|row| row["type"] == "Ready" && row["status"] == "True"), "{told}");
 }
 
 #[tokio::test]

@@ -63,9 +63,10 @@ impl WasmSandbox {
         let address = SocketAddr::new(spec.address, spec.port);
         let root = spec.root.clone();
         let spec = self.serve_spec(spec);
-        let again = self.again(program, &spec.common, root, false);
+        let common = spec.common.clone();
         let server = self.runtime.serve(program, spec).map_err(|error| refused(&error))?;
         let server = Arc::new(server);
+        let again = self.again(program, Common { account: Some(server.account()), ..common }, root, false);
         let endpoint: Arc<dyn HttpEndpoint> = Arc::clone(&server) as Arc<dyn HttpEndpoint>;
         let listener =
             self.network.listen_http(address, endpoint).map_err(|_| StartError::PortInUse(address.port()))?;
@@ -94,10 +95,12 @@ impl WasmSandbox {
             let made = made.map_err(|error| StartError::Failed(format!("cannot make the root folder: {error}")))?;
             common.mounts.insert(0, made);
         }
-        if tty {
+        let again = common.clone();
+        if is_toolbox {
+            toolbox::complete(&mut common.env, tty);
+        } else if tty {
             common.env.push(("TERM".to_owned(), "xterm".to_owned()));
         }
-        let again = self.again(program, &common, root, is_toolbox);
         let input = (stdin != node::Stdin::None).then(|| {
             let (input, reader) = Input::new(stdin == node::Stdin::Once);
             common.stdin = Some(if tty { runtime::Stdin::terminal(reader) } else { runtime::Stdin::new(reader) });
@@ -105,6 +108,7 @@ impl WasmSandbox {
         });
         let running = self.runtime.run(program, RunSpec { common, deadline });
         let running = Arc::new(running.map_err(|error| refused(&error))?);
+        let again = self.again(program, Common { account: Some(running.account()), ..again }, root, is_toolbox);
         // A command that nobody holds is killed; this one lives as long as it runs.
         self.tasks.job("command container", {
             let (running, taps) = (Arc::clone(&running), Arc::clone(&taps));
@@ -116,9 +120,9 @@ impl WasmSandbox {
         Ok(Arc::new(Command { running, again: Some(again), input, taps, is_toolbox }))
     }
 
-    fn again(&self, program: &Program, common: &Common, root: node::Root, is_toolbox: bool) -> Again {
+    fn again(&self, program: &Program, common: Common, root: node::Root, is_toolbox: bool) -> Again {
         let (runtime, toolbox) = (self.runtime.clone(), Arc::clone(&self.toolbox));
-        Again { runtime, program: program.clone(), common: common.clone(), toolbox, root, is_toolbox }
+        Again { runtime, program: program.clone(), common, toolbox, root, is_toolbox }
     }
 
     fn serve_spec(&self, spec: ContainerSpec) -> ServeSpec {
@@ -142,6 +146,7 @@ impl WasmSandbox {
             env: spec.env,
             mounts: spec.mounts.into_iter().map(mount).collect(),
             address: spec.address,
+            account: None,
             memory_bytes: spec.memory_bytes,
             cpu_millis: spec.cpu_millis,
             cpu_weight: spec.cpu_weight,
@@ -231,6 +236,8 @@ fn stats(stats: runtime::Stats) -> Stats {
         first_byte: stats.first_byte,
         requests: stats.requests,
         traps: stats.traps,
+        timeouts: stats.timeouts,
+        overloads: stats.overloads,
         in_flight: stats.in_flight,
     }
 }
@@ -264,6 +271,7 @@ impl runtime::Output for Lines {
 struct Again {
     runtime: Runtime,
     program: Program,
+    /// With the container's account: what is run in it is its own to pay.
     common: Common,
     toolbox: Arc<Toolbox>,
     root: node::Root,
@@ -271,11 +279,12 @@ struct Again {
 }
 
 impl Again {
-    fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
+    /// Runs a command that ends with the container at the latest.
+    fn exec(&self, exec: node::Exec, ended: BoxFuture<'static, Exit>) -> Result<Arc<dyn Container>, StartError> {
         let command = exec.args.first().map_or("", String::as_str);
         // Where the toolbox is what runs, a path may be a script.
         if toolbox::has(command) || (self.is_toolbox && command.contains('/')) {
-            return Ok(self.toolbox.run(exec, &self.common, &self.root));
+            return Ok(self.toolbox.run(exec, &self.common, &self.root, ended));
         }
         if self.is_toolbox || command.is_empty() || self.program.kind() != Kind::Command {
             return Ok(errand::missing(&exec));
@@ -290,6 +299,20 @@ impl Again {
         };
         let running = self.runtime.run(&self.program, RunSpec { common, deadline: None });
         let running = Arc::new(running.map_err(|error| refused(&error))?);
+        let command = Arc::downgrade(&running);
+        self.toolbox.tasks.job("exec", {
+            let exit = running.exit();
+            async move {
+                tokio::select! {
+                    _ = exit => {}
+                    _ = ended => {
+                        if let Some(running) = command.upgrade() {
+                            running.stop(Duration::ZERO).await;
+                        }
+                    }
+                }
+            }
+        });
         Ok(Arc::new(Command { running, again: None, input: None, taps: Arc::default(), is_toolbox: false }))
     }
 }
@@ -327,7 +350,7 @@ impl Container for Serving {
     }
 
     fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
-        self.again.exec(exec)
+        self.again.exec(exec, self.exit())
     }
 }
 
@@ -374,6 +397,6 @@ impl Container for Command {
 
     fn exec(&self, exec: node::Exec) -> Result<Arc<dyn Container>, StartError> {
         let again = self.again.as_ref().ok_or_else(|| StartError::Failed("this is a command already".to_owned()))?;
-        again.exec(exec)
+        again.exec(exec, self.exit())
     }
 }

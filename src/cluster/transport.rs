@@ -14,7 +14,7 @@ use http::header::HOST;
 use http::{Request, Response, Version};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use network::{BodyError, Connection, PodNetwork, PortRef};
+use network::{BodyError, CallError, Connection, HttpResponse, PodNetwork, PortRef};
 use objects::Objects;
 use rand::seq::SliceRandom;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,9 +50,7 @@ impl Transport {
             let request = inside(request, name);
             let response = match scheme {
                 Scheme::Https(options) if options.verify => Err(no_tls(*address)),
-                _ => {
-                    self.network.call(*address, request, Connection::default()).await.map_err(|error| unreached(&error))
-                }
+                _ => self.network.call(*address, request, Connection::default()).await.or_else(|error| own(&error)),
             }?;
             return Ok(response.map(Body::new));
         }
@@ -103,7 +101,7 @@ impl ServiceTransport for Transport {
         let key = format!("{}/{}", target.namespace, target.name);
         let port = PortRef::Number(number);
         let called = self.network.call_service(&key, &port, inside(request, &name), Connection::default()).await;
-        Ok(called.map_err(|error| unreached(&error))?.map(Body::new))
+        Ok(called.or_else(|error| own(&error))?.map(Body::new))
     }
 
     async fn call_pod(&self, target: &PodTarget, request: Request<Body>) -> Result<Response<Body>, Status> {
@@ -119,6 +117,16 @@ fn is_own(ip: IpAddr) -> bool {
 
 fn unreached(why: &dyn std::fmt::Display) -> Status {
     Status::unavailable(format!("error trying to reach service: {why}"))
+}
+
+/// Who was reached and failed has answered so, as a server of its own would; the rest was not reached.
+fn own(error: &CallError) -> Result<HttpResponse, Status> {
+    match error {
+        CallError::Deadline | CallError::Guest(_) | CallError::Overloaded | CallError::LoopDetected => {
+            Ok(network::refusal(error))
+        }
+        _ => Err(unreached(error)),
+    }
 }
 
 fn no_tls(address: SocketAddr) -> Status {

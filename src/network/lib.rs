@@ -44,6 +44,7 @@ pub use pod_network::{Config, PodNetwork};
 pub use services::{Endpoint, PortRef, Service, ServicePort, ServiceTable};
 pub use stream::{Ends, ReadHalf, Stream, WriteHalf};
 pub use tcp::{TcpListener, TcpOptions};
+pub use tcp_to_http::refusal;
 pub use traffic::{Figures, Traffic, WINDOW};
 
 #[cfg(test)]

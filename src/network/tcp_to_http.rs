@@ -67,7 +67,8 @@ async fn answer(
     Ok(run(call, request, connection).await.unwrap_or_else(|error| refusal(&error)))
 }
 
-fn refusal(error: &CallError) -> Response<Body> {
+/// What a server says whose component did not.
+pub fn refusal(error: &CallError) -> Response<Body> {
     let mut response = said(error.status(), &error.to_string());
     if matches!(error, CallError::Overloaded) {
         response.headers_mut().insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));

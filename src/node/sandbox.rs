@@ -375,6 +375,10 @@ pub struct Stats {
     pub requests: u64,
     /// Requests or runs that ended in a trap.
     pub traps: u64,
+    /// Requests that were not answered within their time.
+    pub timeouts: u64,
+    /// Requests that found no room, not even to wait.
+    pub overloads: u64,
     /// Requests being answered.
     pub in_flight: u64,
     /// How long requests took, from their arrival to the end of their instance's work.

@@ -28,11 +28,32 @@ pub(crate) const KILLED: i32 = 137;
 pub(crate) struct Counts {
     pub requests: AtomicU64,
     pub traps: AtomicU64,
+    pub timeouts: AtomicU64,
+    pub overloads: AtomicU64,
     pub in_flight: AtomicU64,
     pub fuel: AtomicU64,
     pub latency: Histogram,
     /// How long the first response took, in nanoseconds; nought before it.
     pub first_byte_ns: AtomicU64,
+}
+
+/// Where memory and CPU are booked. Several programs may share one: what is run in a container by somebody who looks
+/// into it is the container's to pay.
+#[derive(Clone)]
+pub struct Account {
+    memory: Arc<memory::Ledger>,
+    cpu: Arc<cpu::Ledger>,
+    group: Arc<Group>,
+}
+
+impl Account {
+    fn new(spec: &Common, bulk: &Bulk) -> Self {
+        Self {
+            memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
+            cpu: Arc::new(cpu::Ledger::new(spec.cpu_millis)),
+            group: bulk.group(spec.cpu_weight),
+        }
+    }
 }
 
 /// One container.
@@ -41,7 +62,7 @@ pub(crate) struct Container {
     pub memory: Arc<memory::Ledger>,
     /// How many sockets it has.
     pub sockets: Arc<AtomicUsize>,
-    pub cpu: cpu::Ledger,
+    pub cpu: Arc<cpu::Ledger>,
     pub counts: Counts,
     pub habit: Habit,
     pub group: Arc<Group>,
@@ -69,13 +90,14 @@ impl Container {
         families: &Families,
         stores: &Arc<Stores>,
     ) -> Arc<Self> {
+        let Account { memory, cpu, group } = spec.account.clone().unwrap_or_else(|| Account::new(&spec, bulk));
         Arc::new(Self {
-            memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
+            memory,
             sockets: Arc::default(),
-            cpu: cpu::Ledger::new(spec.cpu_millis),
+            cpu,
             counts: Counts::default(),
             habit: Habit::default(),
-            group: bulk.group(spec.cpu_weight),
+            group,
             ticker: Arc::clone(ticker),
             families: families.clone(),
             stores: Arc::clone(stores),
@@ -89,6 +111,11 @@ impl Container {
             ending: Mutex::new(()),
             spec,
         })
+    }
+
+    /// Where it books what it uses.
+    pub fn account(&self) -> Account {
+        Account { memory: Arc::clone(&self.memory), cpu: Arc::clone(&self.cpu), group: Arc::clone(&self.group) }
     }
 
     /// Whether it is over, so that its guests have to stop.
@@ -162,6 +189,8 @@ impl Container {
                 .map(Duration::from_nanos),
             requests: self.counts.requests.load(Ordering::Relaxed),
             traps: self.counts.traps.load(Ordering::Relaxed),
+            timeouts: self.counts.timeouts.load(Ordering::Relaxed),
+            overloads: self.counts.overloads.load(Ordering::Relaxed),
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
             growth_refused: self.memory.refused(),
         }

@@ -20,7 +20,7 @@ use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 use world::http::types::Scheme;
 
 use crate::capabilities::first_denied;
-use crate::container::Container;
+use crate::container::{Account, Container};
 use crate::exchange::{Exchange, Head};
 use crate::failure::Failure;
 use crate::guest::Guest;
@@ -172,6 +172,11 @@ impl Server {
         self.inner.share.close();
     }
 
+    /// Where it books what it uses, for what is run beside it.
+    pub fn account(&self) -> Account {
+        self.inner.container.account()
+    }
+
     /// Holds it to other limits from now on.
     pub fn resize(&self, limits: Limits) {
         self.inner.container.resize(limits);
@@ -227,6 +232,17 @@ fn share(program: &Program, spec: &ServeSpec, slots_max: usize) -> usize {
 
 impl Inner {
     async fn answer(self: Arc<Self>, request: HttpRequest, connection: Connection) -> Result<HttpResponse, CallError> {
+        let container = Arc::clone(&self.container);
+        let answered = self.take(request, connection).await;
+        match &answered {
+            Err(CallError::Deadline) => container.counts.timeouts.fetch_add(1, Ordering::Relaxed),
+            Err(CallError::Overloaded) => container.counts.overloads.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        answered
+    }
+
+    async fn take(self: Arc<Self>, request: HttpRequest, connection: Connection) -> Result<HttpResponse, CallError> {
         if connection.depth > DEPTH_MAX {
             return Err(CallError::LoopDetected);
         }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::AsyncRead;
 
 use crate::capabilities::sockets::Sockets;
+use crate::container::Account;
 use crate::handles::Handles;
 
 /// Which compiled form an artifact has. Fuel costs up to 80 % on call-heavy code, so only those who ask for a budget get
@@ -207,6 +208,8 @@ pub struct Common {
     pub mounts: Vec<Mount>,
     /// The container's address on the pod network: the source of its outgoing calls.
     pub address: IpAddr,
+    /// Whose memory and CPU it uses; the limits are theirs then. `None` has an account of its own.
+    pub account: Option<Account>,
     /// Memory over all live instances; `None` is without limit.
     pub memory_bytes: Option<u64>,
     /// Thousandths of a core that it may use; `None` is without limit.
@@ -238,6 +241,7 @@ impl Default for Common {
             env: Vec::new(),
             mounts: Vec::new(),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            account: None,
             memory_bytes: None,
             cpu_millis: None,
             cpu_weight: 100,
@@ -371,6 +375,10 @@ pub struct Stats {
     pub requests: u64,
     /// Requests or runs that ended in a trap.
     pub traps: u64,
+    /// Requests that were not answered within their time.
+    pub timeouts: u64,
+    /// Requests that found no room, not even to wait.
+    pub overloads: u64,
     /// Requests being answered.
     pub in_flight: u64,
     /// How often it was refused memory.

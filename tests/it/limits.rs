@@ -147,6 +147,48 @@ async fn fuel_is_a_budget_for_each_request_and_each_run() {
     cluster.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_limits_did_is_answered_and_told() {
+    let cluster = with_samples(&["chaos"]).await;
+    let default = "apiVersion: v1\nkind: Namespace\nmetadata: { name: default, annotations: { coracle.dev/request-timeout: 400ms } }\n";
+    apply_text(&cluster, default).await.unwrap();
+    let limited = "          resources: { limits: { cpu: 500m, memory: 32Mi } }";
+    let annotated = |name: &str, setting: &str| {
+        service_of(name, "chaos", limited).replace(
+            &format!("labels: {{ app: {name} }} }}\n    spec"),
+            &format!("labels: {{ app: {name} }}, annotations: {{ coracle.dev/{setting} }} }}\n    spec"),
+        )
+    };
+    // The namespace says how long a request may take, and a pod may say otherwise.
+    apply_text(&cluster, &annotated("brief", "reuse: 'false'")).await.unwrap();
+    apply_text(&cluster, &annotated("long", "request-timeout: 20s")).await.unwrap();
+    serves(&cluster, "brief.localhost", "/").await;
+    serves(&cluster, "long.localhost", "/").await;
+    let (brief, long) =
+        tokio::join!(cluster.get("brief.localhost", "/spin?ms=2000"), cluster.get("long.localhost", "/spin?ms=700"));
+    assert_eq!(brief.status, StatusCode::GATEWAY_TIMEOUT, "{}", brief.text);
+    assert_eq!(long.status, StatusCode::OK, "{}", long.text);
+    let pod = name_of_pod(&cluster, "brief").await;
+    let node = read(&cluster, &format!("/api/v1/namespaces/default/pods/{pod}")).await.unwrap();
+    let node = node["spec"]["nodeName"].as_str().unwrap().to_owned();
+    for (name, app) in [
+        ("coracle_container_timeouts_total", "brief"),
+        ("container_cpu_cfs_throttled_seconds_total", "long"),
+        ("coracle_container_request_duration_seconds_count", "long"),
+    ] {
+        eventually(&format!("{name} of {app} is above nought"), async || {
+            let call = cli::connection::Call::get(format!("/api/v1/nodes/{node}/proxy/metrics/cadvisor")).accept("*/*");
+            let answer = crate::support::connection(&cluster).send(call).await.ok()?;
+            let page = String::from_utf8_lossy(&answer.body).into_owned();
+            let of_it = |line: &&str| line.starts_with(name) && line.contains(&format!("container=\"{app}\""));
+            let value = page.lines().find(of_it)?.rsplit(' ').next()?.parse::<f64>().ok()?;
+            (value > 0.0).then_some(())
+        })
+        .await;
+    }
+    cluster.stop().await;
+}
+
 /// A pod of the batch sample.
 fn command(name: &str, restart: &str, args: &str, more: &str) -> String {
     format!(

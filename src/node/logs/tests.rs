@@ -106,6 +106,26 @@ async fn one_who_prints_too_much_waits() {
 }
 
 #[tokio::test]
+async fn one_who_prints_without_waiting_loses_lines_that_are_counted() {
+    let fixture = Fixture::new();
+    let run = fixture.logs.begin(&of(), 0).unwrap();
+    let output = RunOutput(run.clone());
+    {
+        // While the disk is busy.
+        let _held = run.files.lock();
+        for _ in 0..600 {
+            output.write(Stream::Stdout, &vec![b'x'; 16 << 10]);
+        }
+    }
+    let dropped = fixture.logs.lines_dropped();
+    assert!((1..600).contains(&dropped), "{dropped}");
+    run.close().await;
+    let log = fixture.read(LogOptions::default()).await;
+    assert!(log.ends_with(&format!("{dropped} lines were dropped: the container prints too much\n")));
+    assert_eq!(log.lines().count() as u64, 601 - dropped);
+}
+
+#[tokio::test]
 async fn a_log_is_as_many_files_as_the_node_keeps_and_read_through_all_of_them() {
     let fixture = Fixture::limited(LogLimits { file_bytes: 1, files: 3 });
     let run = fixture.logs.begin(&of(), 0).unwrap();

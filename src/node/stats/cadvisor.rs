@@ -72,6 +72,12 @@ const FAMILIES: &[(&str, &str, &str, Value)] = &[
     ("coracle_container_traps_total", "counter", "Requests and runs that ended in a trap.", |one| {
         Some(one.stats.traps as f64)
     }),
+    ("coracle_container_timeouts_total", "counter", "Requests that were not answered within their time.", |one| {
+        Some(one.stats.timeouts as f64)
+    }),
+    ("coracle_container_overloads_total", "counter", "Requests that found no room, not even to wait.", |one| {
+        Some(one.stats.overloads as f64)
+    }),
     ("coracle_container_fuel_total", "counter", "Fuel that was burnt, where it is counted.", |one| {
         Some(one.stats.fuel as f64).filter(|fuel| *fuel > 0.0)
     }),

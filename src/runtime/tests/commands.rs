@@ -64,6 +64,40 @@ async fn mounts_are_all_that_a_command_sees_of_the_host() {
 }
 
 #[tokio::test]
+async fn relative_paths_begin_in_the_working_directory() {
+    let runtime = runtime();
+    let Ok(folder) = tempfile::tempdir() else { panic!("no temporary folder") };
+    let mount = |read_only| Mount {
+        host_dir: folder.path().to_owned(),
+        opened: None,
+        guest_path: "/data".to_owned(),
+        read_only,
+    };
+    let at = |path: &str, read_only: bool, kept: &Arc<Kept>| {
+        let mut count = spec(&["count", "poem"]);
+        let working_dir = Some(path.to_owned());
+        count.common = Common { output: kept.clone(), mounts: vec![mount(read_only)], working_dir, ..count.common };
+        count
+    };
+    let (kept, program) = (Kept::new(), program(&runtime, "batch", PLAIN));
+    // What is not there can be made, or the container does not start.
+    let refused = runtime.run(&program, at("/data/deep/er", true, &kept)).err().map(|error| error.to_string());
+    assert!(refused.is_some_and(|why| why.starts_with("cannot use /data/deep/er as the working directory: ")));
+    assert_eq!(exit(&runtime, at("/data/deep/er", false, &kept)).await.code, 1);
+    assert!(std::fs::write(folder.path().join("deep/er/poem"), "two words\n").is_ok());
+    assert_eq!(exit(&runtime, at("/data/deep/er", true, &kept)).await.code, 0);
+    assert_eq!(kept.lines(Stream::Stdout), ["poem: 1 lines, 2 words, 10 bytes"]);
+    // Nobody leaves a volume by way of it.
+    #[cfg(unix)]
+    {
+        assert!(std::os::unix::fs::symlink("/etc", folder.path().join("out")).is_ok());
+        assert!(runtime.run(&program, at("/data/out", false, &kept)).is_err());
+    }
+    // One in no volume is a name and no more.
+    assert_eq!(exit(&runtime, at("/elsewhere", false, &kept)).await.code, 1);
+}
+
+#[tokio::test]
 async fn a_command_that_does_not_end_is_killed_after_its_grace() {
     let runtime = runtime();
     let program = program(&runtime, "batch", PLAIN);

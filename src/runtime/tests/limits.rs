@@ -1,8 +1,10 @@
 //! Limits: what a bad neighbour may and may not do.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use network::{CallError, Connection, HttpEndpoint};
+use parking_lot::Mutex;
 
 use super::{MIB, PATIENCE, eventually, get, get_text, limited, request, runtime, serve};
 use crate::{Common, Reason, ServeSpec, StartError};
@@ -37,6 +39,8 @@ async fn a_request_past_its_deadline_is_answered_504_whether_it_computes_or_wait
     let server = serve(&runtime, "chaos", spec.clone());
     assert!(matches!(get(&server, "/loop").await, Err(CallError::Deadline)));
     eventually("the guest is gone", || server.stats().in_flight == 0).await;
+    assert!(matches!(get(&server, "/timers").await, Err(CallError::Deadline)));
+    assert_eq!(server.stats().timeouts, 2);
     // An echo whose request never ends waits.
     let echo = serve(&runtime, "echo", spec);
     let (mut parts, _) = request("/").into_parts();
@@ -117,6 +121,7 @@ async fn a_queue_that_is_full_refuses() {
     });
     eventually("one waits", || server.stats().requests == 2).await;
     assert!(matches!(get(&server, "/").await, Err(CallError::Overloaded)));
+    assert_eq!(server.stats().overloads, 1);
     hog.abort();
     assert!((&mut waits).await.is_ok_and(|answer| answer == "well behaved\n"));
 }
@@ -132,6 +137,64 @@ async fn fuel_is_a_budget_per_request() {
         assert!(error.contains("FuelExhausted"), "{error}");
     }
     assert_eq!(server.stats().traps, 3);
+}
+
+#[tokio::test]
+async fn the_same_request_burns_the_same() {
+    let runtime = runtime();
+    let common = Common { fuel: Some(200_000_000), ..Common::default() };
+    let server = serve(&runtime, "chaos", ServeSpec { common, ..ServeSpec::default() });
+    let mut burnt = Vec::new();
+    for _ in 0..3 {
+        let before = server.stats().fuel;
+        assert_eq!(get_text(&server, "/allocate?mib=1").await, "held 1 MiB\n");
+        eventually("it is over", || server.stats().in_flight == 0).await;
+        burnt.push(server.stats().fuel - before);
+    }
+    assert!(burnt[0] > 0 && burnt.iter().all(|fuel| *fuel == burnt[0]), "{burnt:?}");
+}
+
+#[tokio::test]
+async fn small_allocations_and_deep_calls_end_where_large_and_long_ones_do() {
+    let runtime = runtime();
+    let told = Arc::new(Mutex::new(String::new()));
+    let trace = Arc::clone(&told);
+    let on_trap: crate::OnTrap = Arc::new(move |text: &str| text.clone_into(&mut trace.lock()));
+    let server = serve(&runtime, "chaos", ServeSpec { on_trap: Some(on_trap), ..limited(16) });
+    let error = get(&server, "/recurse").await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("call stack exhausted"), "{error}");
+    let trace = told.lock().clone();
+    assert!(trace.contains("!chaos::computing::recurse\n") && trace.contains(" more"), "{trace}");
+    assert_eq!(get_text(&server, "/").await, "well behaved\n");
+    assert!(get(&server, "/scatter").await.is_err());
+    assert_eq!(server.exit().await.reason, Reason::OomKilled);
+}
+
+#[tokio::test]
+async fn tables_count_as_memory() {
+    let runtime = runtime();
+    let component = wat::parse_str(
+        r#"(component
+            (core module $hoarder
+                (table 1 funcref)
+                (func (export "run") (result i32)
+                    (if (i32.eq (table.grow 0 (ref.null func) (i32.const 4000000)) (i32.const -1)) (then unreachable))
+                    i32.const 0))
+            (core instance $i (instantiate $hoarder))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $cli (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $cli)))"#,
+    );
+    let program = super::load(&runtime, &component.unwrap_or_default(), super::PLAIN);
+    let program = program.unwrap_or_else(|error| panic!("{error}"));
+    for (limit, reason) in [(64 * MIB, Reason::Completed), (16 * MIB, Reason::OomKilled)] {
+        let common = Common { memory_bytes: Some(limit), ..Common::default() };
+        let running = runtime.run(&program, crate::RunSpec { common, deadline: None });
+        let running = running.unwrap_or_else(|error| panic!("{error}"));
+        let ended = tokio::time::timeout(PATIENCE, running.exit()).await;
+        assert!(ended.as_ref().is_ok_and(|ended| ended.reason == reason), "{limit}: {ended:?}");
+        assert!(running.stats().memory_bytes_peak <= limit);
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ pub mod apply;
 pub mod cel;
 pub mod custom;
 pub mod discovery;
+pub mod duration;
 #[cfg(test)]
 mod fuzz;
 pub mod kind;

@@ -144,9 +144,14 @@ impl DaemonSets {
     ) -> (Option<kube::Error>, Option<Duration>) {
         let (due, wait) = self.due(key, &plan.failed);
         for pod in &due {
-            let message =
-                format!("Found failed daemon pod {} on node {}, will try to kill it", name_of(pod), nodes::of_pod(pod));
-            self.control.events.warning(set, "FailedDaemonPod", message);
+            let (own, node) = (name_of(pod), nodes::of_pod(pod));
+            if has_failed(pod) {
+                let message = format!("Found failed daemon pod {own} on node {node}, will try to kill it");
+                self.control.events.warning(set, "FailedDaemonPod", message);
+            } else {
+                let message = format!("Found succeeded daemon pod {own} on node {node}, will try to delete it");
+                self.control.events.normal(set, "SucceededDaemonPod", message);
+            }
         }
         let mut failure = self.control.delete_all(key, set, &due).await;
         failure = self.control.delete_all(key, set, &plan.delete).await.or(failure);
@@ -165,6 +170,11 @@ impl DaemonSets {
         let mut failures = self.failures.lock();
         let (mut due, mut wait) = (Vec::new(), None);
         for pod in failed {
+            // Only failures are to come later and later.
+            if !has_failed(pod) {
+                due.push(pod.clone());
+                continue;
+            }
             let entry = failures.entry((key.clone(), nodes::of_pod(pod).to_owned())).or_insert((0, now));
             if entry.1 > now {
                 let rest = Duration::try_from(entry.1.duration_since(now)).unwrap_or_default();
@@ -198,6 +208,10 @@ impl DaemonSets {
         }
         Ok(())
     }
+}
+
+fn has_failed(pod: &Pod) -> bool {
+    pods::phase(pod) == "Failed"
 }
 
 fn name_of(pod: &Pod) -> String {

@@ -48,6 +48,8 @@ use plan::{Proposal, Seen};
 
 /// How often a target is looked at.
 const PERIOD: Duration = Duration::from_secs(15);
+/// How often a scale is written that meets somebody else's write.
+const CONFLICTS_MAX: u32 = 5;
 
 pub(crate) fn start(rig: Rig) {
     let scalers = rig.informers.of::<HorizontalPodAutoscaler>();
@@ -144,6 +146,13 @@ impl Autoscalers {
             status.conditions = Some(conditions.all());
             return Ok(status);
         }
+        if let Some(bound) = plan::bound(scaler, current, &mut conditions) {
+            // No metric has a say in it.
+            let proposal = Proposal::default();
+            self.follow(key, scaler, &target, (current, bound), &proposal, (&mut status, &mut conditions)).await;
+            status.conditions = Some(conditions.all());
+            return Ok(status);
+        }
         let pods = self.pods_of(key, &target.scale);
         let metrics = scaler.spec.metrics.clone().unwrap_or_default();
         let selector = target.scale.status.as_ref().and_then(|status| status.selector.clone()).unwrap_or_default();
@@ -169,11 +178,10 @@ impl Autoscalers {
             });
             plan::decide(scaler, current, &proposal, idleness, memory, &mut conditions, now)
         };
-        status.desired_replicas = wanted;
         self.tell(scaler, &proposal);
-        if wanted != current {
-            self.scale(key, scaler, &target, (current, wanted), &proposal, &mut conditions).await;
-            status.last_scale_time = Some(Time(now));
+        // Where no metric could be read nothing is desired anew.
+        if proposal.replicas.is_some() {
+            self.follow(key, scaler, &target, (current, wanted), &proposal, (&mut status, &mut conditions)).await;
         }
         status.current_metrics = Some(proposal.seen).filter(|seen| !seen.is_empty());
         status.conditions = Some(conditions.all());
@@ -247,31 +255,36 @@ impl Autoscalers {
         })
     }
 
-    async fn scale(
+    /// Scales where it is needed, and says so in the status.
+    async fn follow(
         &self,
         key: &Key,
         scaler: &HorizontalPodAutoscaler,
         target: &Target,
         (current, wanted): (i32, i32),
         proposal: &Proposal,
-        conditions: &mut Conditions,
+        (status, conditions): (&mut HorizontalPodAutoscalerStatus, &mut Conditions),
     ) {
-        let name = scaler.spec.scale_target_ref.name.as_str();
+        if wanted == current {
+            status.desired_replicas = wanted;
+            return;
+        }
         let reason = match proposal.reason.as_str() {
             _ if current > scaler.spec.max_replicas => "Current number of replicas above Spec.MaxReplicas",
             _ if current < scaler.spec.min_replicas.unwrap_or(1) => "Current number of replicas below Spec.MinReplicas",
             "" => "All metrics below target",
             reason => reason,
         };
-        let mut scale = target.scale.clone();
-        scale.spec.get_or_insert_default().replicas = Some(wanted);
-        match target.api.replace_scale(name, &PostParams::default(), &scale).await {
-            Ok(_) => {
+        match self.scale(scaler, target, (current, wanted)).await {
+            Ok(()) => {
+                let now = Timestamp::now();
+                status.desired_replicas = wanted;
+                status.last_scale_time = Some(Time(now));
                 let message = format!("the HPA controller was able to update the target scale to {wanted}");
                 conditions.set("AbleToScale", true, "SucceededRescale", message);
                 self.events.normal(scaler, "SuccessfulRescale", format!("New size: {wanted}; reason: {reason}"));
                 let mut memories = self.memories.lock();
-                memories.entry(key.clone()).or_default().scaled(current, wanted, Timestamp::now());
+                memories.entry(key.clone()).or_default().scaled(current, wanted, now);
             }
             Err(error) => {
                 let why = client::explain(&error);
@@ -284,6 +297,30 @@ impl Autoscalers {
                 );
             }
         }
+    }
+
+    /// Writes the scale. Who only wrote something else to the target in between is no reason to wait for the next look.
+    async fn scale(
+        &self,
+        scaler: &HorizontalPodAutoscaler,
+        target: &Target,
+        (current, wanted): (i32, i32),
+    ) -> Result<(), kube::Error> {
+        let name = scaler.spec.scale_target_ref.name.as_str();
+        let mut scale = target.scale.clone();
+        for left in (0..CONFLICTS_MAX).rev() {
+            scale.spec.get_or_insert_default().replicas = Some(wanted);
+            match target.api.replace_scale(name, &PostParams::default(), &scale).await {
+                Err(error) if client::is_conflict(&error) && left > 0 => {
+                    scale = target.api.get_scale(name).await?;
+                    if scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0) != current {
+                        return Err(error);
+                    }
+                }
+                other => return other.map(drop),
+            }
+        }
+        Ok(())
     }
 
     async fn target(&self, key: &Key, scaler: &HorizontalPodAutoscaler) -> Result<Target, String> {

@@ -97,6 +97,12 @@ spec: { schedulerName: nobody, containers: [{ name: main, image: coracle.local/h
     let told = events_of(&cluster, "bound").await;
     let told: Vec<&str> = told.iter().filter_map(|event| event["message"].as_str()).collect();
     assert!(told.contains(&"create Pod bound-0 in StatefulSet bound successful"), "{told:?}");
+    eventually("a schedule that never comes is told of", async || {
+        let told = events_of(&cluster, "never").await;
+        let is_it = |event: &&Value| event["reason"] == "InvalidSchedule" && event["type"] == "Warning";
+        told.iter().find(is_it).map(drop)
+    })
+    .await;
     eventually("whose owner is no more goes too", async || {
         read(&cluster, &format!("{PODS}/orphan")).await.is_none().then_some(())
     })
@@ -107,7 +113,7 @@ spec: { schedulerName: nobody, containers: [{ name: main, image: coracle.local/h
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_deployments_go_at_once() {
-    const MANY: usize = 300;
+    const MANY: usize = 1000;
     let cluster = with_samples(&["hello"]).await;
     let connection = connection(&cluster);
     let each = (0..MANY).map(|number| {

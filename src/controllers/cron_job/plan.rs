@@ -47,12 +47,18 @@ pub(super) fn plan(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan {
             let zone = spec.time_zone.as_deref().filter(|zone| jiff::tz::TimeZone::get(zone).is_err());
             plan.news.push(match zone {
                 Some(zone) => (true, "UnknownTimeZone", format!("invalid timeZone: {zone:?}: {why}")),
-                None => (true, "UnparseableSchedule", format!("unparseable schedule: {:?}: {why}", spec.schedule)),
+                None => (true, "UnparseableSchedule", format!("unparseable schedule: {:?} : {why}", spec.schedule)),
             });
             return plan;
         }
     };
-    plan.again = schedule.after(now).map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default());
+    let Some(next) = schedule.after(now) else {
+        // Kubernetes finds out by the time between two runs, and says it so.
+        let why = "time difference between two schedules is less than 1 second";
+        plan.news.push((true, "InvalidSchedule", format!("invalid schedule: {} : {why}", spec.schedule)));
+        return plan;
+    };
+    plan.again = Some(Duration::try_from(next.duration_since(now)).unwrap_or_default());
     start(cron, jobs, &schedule, now, &mut plan);
     plan
 }
@@ -79,14 +85,22 @@ fn start(cron: &CronJob, jobs: &[Arc<Job>], schedule: &Schedule, now: Timestamp,
     if jobs.iter().any(|job| name(&job.metadata) == job_name(cron, due.at)) {
         return;
     }
-    let active: Vec<&Arc<Job>> = jobs.iter().filter(|job| !is_over(job)).collect();
+    let is_listed = |job: &&Arc<Job>| {
+        let mut listed = plan.status.active.iter().flatten();
+        listed.any(|reference| reference.uid == job.metadata.uid)
+    };
+    let active: Vec<&Arc<Job>> = jobs.iter().filter(is_listed).collect();
     match spec.concurrency_policy.as_deref() {
         Some("Forbid") if !active.is_empty() => {
             let message = "Not starting job because prior execution is running and concurrency policy is Forbid";
             plan.news.push((false, "JobAlreadyActive", message.to_owned()));
             return;
         }
-        Some("Replace") => plan.delete.extend(active.into_iter().cloned()),
+        Some("Replace") => {
+            plan.delete.extend(active.into_iter().cloned());
+            // Nobody is to miss what was taken away on purpose.
+            plan.status.active = None;
+        }
         _ => {}
     }
     plan.create = Some(due.at);
@@ -115,13 +129,12 @@ fn look_at_jobs(jobs: &[Arc<Job>], plan: &mut Plan) {
                 let newest = plan.status.last_successful_time.clone().max(end);
                 plan.status.last_successful_time = newest;
             }
-        } else {
-            if !was && !listed.is_empty() && !is_made_by_schedule(job) {
-                let message =
-                    format!("Saw a job that the controller did not create or forgot: {}", name(&job.metadata));
-                plan.news.push((true, "UnexpectedJob", message));
-            }
+        } else if was || is_made_by_schedule(job) {
             active.push(reference(job));
+        } else {
+            // Whoever made it with this owner sees to it: it keeps nobody away, and nobody replaces it.
+            let message = format!("Saw a job that the controller did not create or forgot: {}", name(&job.metadata));
+            plan.news.push((true, "UnexpectedJob", message));
         }
     }
     for gone in &listed {

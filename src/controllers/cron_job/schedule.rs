@@ -34,7 +34,7 @@ impl Schedule {
             None => (zone, text),
         };
         if let Some(length) = fields.strip_prefix("@every ") {
-            let every = length.trim().parse::<SignedDuration>().map_err(|error| error.to_string())?;
+            let every = api::duration::parse(length.trim()).map_err(|error| error.to_string())?;
             // Cron counts in whole seconds, and at least in one.
             return Ok(Self::Every(SignedDuration::from_secs(every.as_secs().max(1))));
         }
@@ -105,7 +105,7 @@ mod tests {
             ("*/15 * * * *", None, "2026-03-01T10:01:00Z", "2026-03-01T10:15:00Z"),
             ("0 9 * * 1-5", Some("Europe/Berlin"), "2026-03-28T10:00:00Z", "2026-03-30T07:00:00Z"),
             ("@daily", None, "2026-12-31T12:00:00Z", "2027-01-01T00:00:00Z"),
-            ("@every 90s", None, "2026-01-01T00:00:00Z", "2026-01-01T00:01:30Z"),
+            ("@every 1.5m", None, "2026-01-01T00:00:00Z", "2026-01-01T00:01:30Z"),
             ("TZ=Asia/Tokyo 0 0 * * *", None, "2026-01-01T00:00:00Z", "2026-01-01T15:00:00Z"),
             // The thirteenth, and every Friday.
             ("0 0 13 * 5", None, "2026-02-01T00:00:00Z", "2026-02-06T00:00:00Z"),

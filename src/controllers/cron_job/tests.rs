@@ -103,9 +103,27 @@ fn who_runs_keeps_the_next_one_away_or_is_replaced() {
             world.wait(60);
         }
         assert_eq!(world.jobs.len(), running, "{policy}");
+        let listed = world.cron.status.as_ref().and_then(|status| status.active.as_ref()).map(Vec::len);
+        assert_eq!((listed, world.told.contains(&"MissingJob")), (Some(running), false), "{policy}");
         let newest = world.names().last().map(|last| (*last).to_owned());
         let third = plan::job_name(&world.cron, "2026-05-01T03:00:00Z".parse().expect("a time"));
         assert_eq!(newest == Some(third), policy != "Forbid", "{policy}");
+    }
+}
+
+#[test]
+fn a_job_by_hand_keeps_nobody_away_and_is_not_replaced() {
+    for policy in ["Forbid", "Replace"] {
+        let mut world = World::new(json!({"concurrencyPolicy": policy}));
+        let metadata =
+            ObjectMeta { name: Some("by-hand".into()), uid: Some("by-hand".into()), ..ObjectMeta::default() };
+        world.jobs.push(Arc::new(Job { metadata, ..Job::default() }));
+        assert!(world.wait(60).is_some(), "{policy}");
+        assert_eq!((world.jobs.len(), world.told.as_slice()), (2, &["UnexpectedJob"][..]), "{policy}");
+        world.end("by-hand", "Complete");
+        world.run();
+        let status = world.cron.status.as_ref().expect("a status");
+        assert!(status.last_successful_time.is_some() && status.active.as_ref().is_some_and(|all| all.len() == 1));
     }
 }
 
@@ -141,6 +159,7 @@ fn too_late_is_not_at_all() {
 fn what_never_comes_and_what_cannot_be_read_rest() {
     let mut never = World::new(json!({"schedule": "0 0 31 2 *"}));
     assert_eq!((never.wait(60 * 24 * 400), plan(&never.cron, &[], never.now).again), (None, None));
+    assert_eq!(never.told, ["InvalidSchedule"]);
     let mut wrong = World::new(json!({"schedule": "at dawn"}));
     assert_eq!((wrong.wait(60), wrong.told), (None, vec!["UnparseableSchedule"]));
 }

@@ -34,27 +34,8 @@ pub(super) fn idle_after(scaler: &HorizontalPodAutoscaler) -> Result<Duration, &
 }
 
 fn read(text: &str) -> Option<Duration> {
-    let seconds = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite() && (0.0..1e9).contains(value));
-    if let Some(plain) = seconds(text) {
-        return Some(Duration::from_secs_f64(plain));
-    }
-    let (mut rest, mut sum) = (text, 0.0);
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|letter: char| letter.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let scale = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        sum += seconds(number)? * scale;
-        rest = after;
-    }
-    (!text.is_empty() && sum < 1e9).then(|| Duration::from_secs_f64(sum))
+    let plain = text.parse::<f64>().ok().filter(|value| value.is_finite() && (0.0..1e9).contains(value));
+    plain.map(Duration::from_secs_f64).or_else(|| Duration::try_from(api::duration::parse(text).ok()?).ok())
 }
 
 /// `idle` is for how long each pod was asked for nothing, in thousandths of seconds.

@@ -374,6 +374,18 @@ fn status_of(metric: &MetricSpec, current: MetricValueStatus) -> MetricStatus {
     status
 }
 
+/// The number of replicas where the spec alone decides about it, and no metric is asked.
+pub(super) fn bound(scaler: &HorizontalPodAutoscaler, current: i32, conditions: &mut Conditions) -> Option<i32> {
+    let (least, most) = (scaler.spec.min_replicas.unwrap_or(1), scaler.spec.max_replicas);
+    if current == 0 && least != 0 {
+        let message = "scaling is disabled since the replica count of the target is zero";
+        conditions.set("ScalingActive", false, "ScalingDisabled", message);
+        return Some(0);
+    }
+    let within = current.clamp(least.min(most), most);
+    (within != current).then_some(within)
+}
+
 /// The number of replicas within bounds, windows and policies.
 pub(super) fn decide(
     scaler: &HorizontalPodAutoscaler,
@@ -385,16 +397,8 @@ pub(super) fn decide(
     now: Timestamp,
 ) -> i32 {
     let (least, most) = (scaler.spec.min_replicas.unwrap_or(1), scaler.spec.max_replicas);
-    if current == 0 && least != 0 {
-        let message = "scaling is disabled since the replica count of the target is zero";
-        conditions.set("ScalingActive", false, "ScalingDisabled", message);
-        return 0;
-    }
-    if current > most {
-        return most;
-    }
-    if current < least {
-        return least;
+    if let Some(bound) = bound(scaler, current, conditions) {
+        return bound;
     }
     let Some(asked) = proposal.replicas else {
         let none =

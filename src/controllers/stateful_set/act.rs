@@ -14,6 +14,7 @@ use super::plan::Plan;
 use super::{StatefulSets, identity, status, volumes};
 use crate::history::History;
 use crate::owners::{is_deleting, name};
+use crate::pods;
 
 impl StatefulSets {
     pub(super) async fn act(
@@ -24,6 +25,7 @@ impl StatefulSets {
         plan: &Plan,
     ) -> Result<(), kube::Error> {
         self.keep_claims(key, set, plan).await?;
+        self.tell_of_ended(key, set, plan);
         let create = |at: usize| async move {
             let Some((ordinal, current)) = plan.create.get(at) else { return Ok(()) };
             let revision = if *current { self.current(set, history) } else { &history.update };
@@ -36,6 +38,23 @@ impl StatefulSets {
             return Err(error);
         }
         self.control.delete_all(key, set, &plan.delete).await.map_or(Ok(()), Err)
+    }
+
+    /// Says which pods are made anew because they have ended.
+    fn tell_of_ended(&self, key: &Key, set: &StatefulSet, plan: &Plan) {
+        let is_condemned = |pod: &Pod| {
+            identity::ordinal(set, name(&pod.metadata)).is_some_and(|ordinal| plan.condemned.contains(&ordinal))
+        };
+        for pod in plan.delete.iter().filter(|pod| pods::is_finished(pod) && !is_condemned(pod)) {
+            let (place, own) = (format!("{}/{}", key.namespace, key.name), name(&pod.metadata));
+            if pods::phase(pod) == "Failed" {
+                let message = format!("StatefulSet {place} is recreating failed Pod {own}");
+                self.control.events.warning(set, "RecreatingFailedPod", message);
+            } else {
+                let message = format!("StatefulSet {place} is recreating terminated Pod {own}");
+                self.control.events.normal(set, "RecreatingTerminatedPod", message);
+            }
+        }
     }
 
     fn current<'a>(&self, set: &StatefulSet, history: &'a History) -> &'a ControllerRevision {

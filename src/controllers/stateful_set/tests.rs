@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -112,10 +112,17 @@ fn claims_are_named_after_their_pod_and_go_with_whom_the_policy_says() {
     assert!(volumes::is_of(&web, "data-web-3") && !volumes::is_of(&web, "data-webs-3"));
     let owner = |set: &StatefulSet, condemned| {
         let owners = volumes::owners(set, &claim, Some(&pod("web-3 r1")), condemned);
-        owners.map(|owners| owners.iter().map(|owner| owner.kind.clone()).collect::<Vec<_>>())
+        let told = |owners: Vec<_>| owners.iter().map(|owner: &OwnerReference| owner.kind.clone()).collect::<Vec<_>>();
+        assert!(owners.iter().flatten().all(|owner| owner.controller == Some(true)));
+        owners.map(told)
     };
     assert_eq!(owner(&web, false), Some(vec!["StatefulSet".to_owned()]));
     assert_eq!(owner(&web, true), Some(vec!["Pod".to_owned()]));
+    // What somebody else controls is theirs.
+    let mut theirs = claim.clone();
+    theirs.metadata.owner_references =
+        Some(vec![OwnerReference { controller: Some(true), ..OwnerReference::default() }]);
+    assert_eq!(volumes::owners(&web, &theirs, None, false), None);
     web.spec.as_mut().expect("spec").persistent_volume_claim_retention_policy = None;
     assert_eq!(owner(&web, true), None);
     let kept = PersistentVolumeClaim::default();

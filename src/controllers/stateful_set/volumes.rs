@@ -3,10 +3,9 @@
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodSpec, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
 
 use super::identity::ordinal;
-use crate::owners::name;
+use crate::owners::{controlled_by, name};
 
 fn templates(set: &StatefulSet) -> &[PersistentVolumeClaim] {
     set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_deref()).unwrap_or_default()
@@ -92,21 +91,13 @@ pub(super) fn owners(
     let is_ours =
         |owner: &OwnerReference| owner.uid == set_uid || (owner.kind == "Pod" && ordinal(set, &owner.name).is_some());
     let mut wanted: Vec<OwnerReference> = had.iter().filter(|owner| !is_ours(owner)).cloned().collect();
-    match keeper {
-        Keeper::Set => wanted.push(reference(set)),
-        Keeper::Pod => wanted.push(reference(pod?)),
-        Keeper::Nobody => {}
+    // A claim that somebody else controls is theirs to keep.
+    if wanted.iter().all(|owner| owner.controller != Some(true)) {
+        match keeper {
+            Keeper::Set => wanted.push(controlled_by(set)),
+            Keeper::Pod => wanted.push(controlled_by(pod?)),
+            Keeper::Nobody => {}
+        }
     }
     (wanted != had).then_some(wanted)
-}
-
-fn reference<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
-    OwnerReference {
-        api_version: K::api_version(&()).into_owned(),
-        kind: K::kind(&()).into_owned(),
-        name: owner.meta().name.clone().unwrap_or_default(),
-        uid: owner.meta().uid.clone().unwrap_or_default(),
-        controller: None,
-        block_owner_deletion: None,
-    }
 }

@@ -85,8 +85,13 @@ fn check(schedule: &str) -> Result<(), String> {
         rest = rest.split_once(' ').map_or("", |(_, rest)| rest).trim();
     }
     if let Some(descriptor) = rest.strip_prefix('@') {
-        let known = DESCRIPTORS.contains(&rest) || descriptor.starts_with("every ");
-        return if known { Ok(()) } else { Err(format!("unrecognized descriptor: {rest}")) };
+        return match descriptor.strip_prefix("every ") {
+            Some(length) => crate::duration::parse(length)
+                .map(drop)
+                .map_err(|error| format!("failed to parse duration {rest}: {error}")),
+            None if DESCRIPTORS.contains(&rest) => Ok(()),
+            None => Err(format!("unrecognized descriptor: {rest}")),
+        };
     }
     let fields: Vec<&str> = rest.split_whitespace().collect();
     if fields.len() != FIELDS.len() {

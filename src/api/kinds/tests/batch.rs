@@ -321,6 +321,7 @@ fn schedules_are_read_as_cron_reads_them() {
         ("0 0 1 JAN sun", ""),
         ("@daily", ""),
         ("@every 5m", ""),
+        ("@every 5x", "failed to parse duration @every 5x: time: unknown unit \"x\" in duration \"5x\""),
         ("1-5,7,10-20/3 ? * * 1/2", ""),
         ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
         ("60 * * * *", "end of range (60) above maximum (59): 60"),

@@ -29,11 +29,20 @@ pub(crate) enum Bound {
     Failed,
 }
 
+/// Where room is kept for a pod.
+pub(crate) enum Nomination {
+    /// Where it was, if anywhere.
+    Stays,
+    /// On this node, from now on.
+    Is(String),
+    /// Nowhere any more.
+    Ends,
+}
+
 /// What is said about a pod that has no node yet.
 pub(crate) struct Word {
     pub message: String,
-    /// The node where room is made for it.
-    pub nominated: Option<String>,
+    pub nomination: Nomination,
 }
 
 #[derive(Clone)]
@@ -144,13 +153,13 @@ impl Binder {
 
     /// Says why a pod fits nowhere: an event each time, the condition when it changes.
     pub(crate) async fn tell(&self, ask: &Ask, word: Word) {
-        let Word { message: why, nominated } = word;
+        let Word { message: why, nomination } = word;
         let pod = ask.pod.as_ref();
         self.events.warning(pod, "FailedScheduling", why.as_str());
         let seen = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let seen = seen.into_iter().find(|condition| condition.type_ == "PodScheduled");
         let told = seen.is_some_and(|seen| seen.status == "False" && seen.message.as_ref() == Some(&why));
-        if told && nominated.is_none() {
+        if told && matches!(nomination, Nomination::Stays) {
             return;
         }
         let since = seen.filter(|seen| seen.status == "False").and_then(|seen| seen.last_transition_time.clone());
@@ -165,8 +174,10 @@ impl Binder {
             condition["observedGeneration"] = json!(generation);
         }
         let mut status = json!({ "conditions": [condition] });
-        if let Some(node) = nominated {
-            status["nominatedNodeName"] = json!(node);
+        match nomination {
+            Nomination::Stays => {}
+            Nomination::Is(node) => status["nominatedNodeName"] = json!(node),
+            Nomination::Ends => status["nominatedNodeName"] = Value::Null,
         }
         self.patch_status(&ask.key, &ask.uid, status).await;
     }

@@ -31,6 +31,14 @@ pub(crate) struct Preemption {
     pub victims: Vec<Arc<Ask>>,
 }
 
+/// Why no pods are to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Refused {
+    pub words: String,
+    /// Room that is kept for the pod is of no use to it.
+    pub withdraws: bool,
+}
+
 struct Candidate {
     node: String,
     victims: Vec<Arc<Ask>>,
@@ -44,12 +52,13 @@ pub(crate) fn preempt(
     profile: &Arc<Profile>,
     budgets: &[Arc<PodDisruptionBudget>],
     why: &Why,
-) -> Result<Preemption, String> {
+) -> Result<Preemption, Refused> {
+    let not_eligible = |words: &str| Err(Refused { words: words.to_owned(), withdraws: false });
     if ask.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
-        return Err("not eligible due to preemptionPolicy=Never.".to_owned());
+        return not_eligible("not eligible due to preemptionPolicy=Never.");
     }
     if waits_for_victims(ask, cluster) {
-        return Err("not eligible due to a terminating pod on the nominated node.".to_owned());
+        return not_eligible("not eligible due to a terminating pod on the nominated node.");
     }
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let hopeless = why.nodes - why.resolvable.len();
@@ -70,7 +79,8 @@ pub(crate) fn preempt(
         }
     }
     let best = candidates.into_iter().min_by_key(cost);
-    best.map(|best| Preemption { node: best.node, victims: best.victims }).ok_or_else(|| phrases(why.nodes, &reasons))
+    best.map(|best| Preemption { node: best.node, victims: best.victims })
+        .ok_or_else(|| Refused { words: phrases(why.nodes, &reasons), withdraws: true })
 }
 
 /// Whether pods that were told to go for it are still on their way out.

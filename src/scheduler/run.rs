@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::Config;
 use crate::ask::Ask;
-use crate::bind::{Binder, Bound, Word, scheduler_of};
+use crate::bind::{Binder, Bound, Nomination, Word, scheduler_of};
 use crate::cluster::{Cluster, is_finished};
 use crate::decide::{Decision, Why, decide};
 use crate::events::{Event, is_idle};
@@ -274,18 +274,25 @@ impl Scheduler {
         tracing::debug!(pod = %ask.key, %why, plugins = ?why.plugins(), "fits nowhere");
         self.metrics.attempted("unschedulable");
         self.queue.refused(&ask.key, Instant::now(), why.rejected_by);
-        let mut nominated = None;
+        let mut nomination = Nomination::Stays;
         if profile.preempts && why.nodes > 0 {
             let budgets = self.watched.budgets.list();
             match preempt(ask, &mut self.cluster, profile, &budgets, &why) {
                 Ok(preemption) => {
-                    nominated = Some(preemption.node.clone());
+                    nomination = Nomination::Is(preemption.node.clone());
                     self.make_room(ask, preemption);
                 }
-                Err(words) => why.preemption = Some(words),
+                Err(refused) => {
+                    let kept = self.cluster.nomination(&ask.key).is_some();
+                    if refused.withdraws && kept && self.cluster.withdraw(&ask.key) {
+                        nomination = Nomination::Ends;
+                        self.wake(&Event::Anything);
+                    }
+                    why.preemption = Some(refused.words);
+                }
             }
         }
-        let (binder, ask, word) = (self.binder.clone(), ask.clone(), Word { message: why.to_string(), nominated });
+        let (binder, ask, word) = (self.binder.clone(), ask.clone(), Word { message: why.to_string(), nomination });
         self.writes.push(Box::pin(async move {
             binder.tell(&ask, word).await;
             Written::Told

@@ -112,7 +112,7 @@ fn bind(pod: &mut Value, binding: &Value, node: &str) -> Result<(), Status> {
     Ok(())
 }
 
-/// The condition `PodScheduled` becomes true.
+/// The condition `PodScheduled` becomes true, and no room has to be kept for the pod any more.
 fn scheduled(pod: &mut Value) {
     let Some(status) = pod.as_object_mut().map(|pod| pod.entry("status").or_insert_with(|| Value::Object(Map::new())))
     else {
@@ -123,6 +123,7 @@ fn scheduled(pod: &mut Value) {
         "lastTransitionTime": meta::time_text(Timestamp::now()),
     });
     let Some(status) = status.as_object_mut() else { return };
+    status.remove("nominatedNodeName");
     let conditions = status.entry("conditions").or_insert_with(|| json!([]));
     let Some(conditions) = conditions.as_array_mut() else { return };
     conditions.retain(|held| held.get("type").and_then(Value::as_str) != Some("PodScheduled"));
@@ -135,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_pod_is_bound_once() {
-        let mut pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": {} });
+        let status = json!({ "nominatedNodeName": "n" });
+        let mut pod = json!({ "metadata": { "name": "p", "uid": "u" }, "spec": {}, "status": status });
         let binding = json!({ "metadata": { "name": "p", "annotations": { "a": "b" } }, "target": { "name": "n" } });
         bind(&mut pod, &binding, "n").unwrap();
         assert_eq!(pod["spec"]["nodeName"], "n");

@@ -44,7 +44,7 @@ fn outcome(cluster: &mut Cluster, wanting: Pod, budgets: &[Arc<PodDisruptionBudg
             let victims: Vec<&str> = found.victims.iter().map(|victim| victim.key.name.as_str()).collect();
             format!("{} on {}", victims.join(" "), found.node)
         }
-        Err(words) => words,
+        Err(refused) => refused.words,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a file is, and how a core module becomes a component.
 
 mod exit;
+mod go;
 
 use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
@@ -128,6 +129,8 @@ pub fn to_component(bytes: &[u8]) -> Result<Option<Vec<u8>>, WasmError> {
         WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER
     };
     let unadaptable = |error: &dyn std::fmt::Display| WasmError::Unadaptable(format!("{error:#}"));
+    let placed = go::with_place_for_adapter(bytes).map_err(WasmError::Unadaptable)?;
+    let bytes = placed.as_deref().unwrap_or(bytes);
     let exiting = exit::with_codes(bytes).map_err(WasmError::Unadaptable)?;
     let encoder = wit_component::ComponentEncoder::default()
         .module(exiting.as_deref().unwrap_or(bytes))

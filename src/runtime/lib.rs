@@ -38,6 +38,7 @@ mod failure;
 mod guest;
 mod habit;
 mod handles;
+mod leftover;
 mod linker;
 mod memory;
 mod meter;
@@ -59,6 +60,7 @@ mod ticker;
 
 pub use capabilities::sockets::Sockets;
 pub use command::Running;
+pub use container::Account;
 pub use handles::Handles;
 pub use program::{CompileError, LoadError, Program, compile_alone};
 pub use server::{Server, StartError};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
+use http_body::Body;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use network::connection::DEPTH_MAX;
@@ -13,6 +14,7 @@ use network::{BodyError, CallError, Connection, HttpRequest, HttpResponse};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::container::Container;
+use crate::leftover::Leftover;
 use crate::spec::{Outbound, Target};
 
 /// What an instance knows about its outgoing requests.
@@ -43,6 +45,10 @@ impl WasiHttpHooks for Hooks {
     ) -> Box<dyn Future<Output = Answer> + Send> {
         let outbound = self.container.spec.outbound.clone();
         let connection = self.connection.onward(self.container.spec.address);
+        let request = request.map(|body| {
+            let body = UnsyncBoxBody::new(body.map_err(to_body_error));
+            if body.is_end_stream() { body } else { UnsyncBoxBody::new(Leftover::new(body)) }
+        });
         Box::new(async move {
             let response = send(outbound, request, options, connection).await?;
             let response = response.map(|body| body.map_err(from_body_error).boxed_unsync());
@@ -68,7 +74,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 
 async fn send(
     outbound: Option<Arc<dyn Outbound>>,
-    request: http::Request<WasiBody>,
+    request: HttpRequest,
     options: Option<RequestOptions>,
     connection: Connection,
 ) -> Result<HttpResponse, Error> {
@@ -79,7 +85,6 @@ async fn send(
     if connection.depth > DEPTH_MAX {
         return answer(CallError::LoopDetected);
     }
-    let request: HttpRequest = request.map(|body| UnsyncBoxBody::new(body.map_err(to_body_error)));
     let call = outbound.call(target, request, connection);
     let outcome = match head_timeout(options) {
         Some(limit) => tokio::time::timeout(limit, call).await.map_err(|_| Error::ConnectionReadTimeout)?,

@@ -70,7 +70,7 @@ async fn the_outside_is_not_reached_unless_the_pod_may() {
     serves(&cluster, "hello.localhost", "/").await;
     let page = eventually("the Service answers", async || {
         let answer = cluster.get("shut.localhost", "/").await;
-        answer.text.contains("Hello from WebAssembly!").then_some(answer.text)
+        (answer.text.matches("Hello from WebAssembly!").count() == 2).then_some(answer.text)
     })
     .await;
     let parts: Vec<&str> = page.split("== ").skip(1).collect();

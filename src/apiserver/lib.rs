@@ -32,6 +32,7 @@ mod packing;
 mod path;
 mod paths;
 mod query;
+mod registry_door;
 mod reply;
 mod reviews;
 mod server;

@@ -10,7 +10,7 @@ use crate::aggregation::{self, discovery};
 use crate::health::{self, Endpoint};
 use crate::reply::Reply;
 use crate::server::Call;
-use crate::tokens;
+use crate::{registry_door, tokens};
 
 const FIXED: [&str; 13] = [
     "/.well-known/openid-configuration",
@@ -30,7 +30,7 @@ const FIXED: [&str; 13] = [
 
 pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
     let path = call.asked.path.trim_end_matches('/').to_owned();
-    if path == "/v2" || path.starts_with("/v2/") {
+    if registry_door::is_registry(&path) {
         return images(call).await;
     }
     if call.method != Method::GET && call.method != Method::HEAD {

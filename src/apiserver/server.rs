@@ -35,7 +35,7 @@ use crate::path::{self, Asked};
 use crate::query::Query;
 use crate::reply::Reply;
 use crate::tokens::TokenIssuer;
-use crate::{packing, paths, verbs};
+use crate::{packing, paths, registry_door, verbs};
 
 /// The API server. Cheap to clone.
 #[derive(Clone)]
@@ -251,14 +251,20 @@ impl Door {
             return Reply::status(&Status::no_such_path()).into_response();
         };
         let headers = request.headers().clone();
-        let credentials = Credentials::of(&headers, request.extensions());
+        let registry = registry_door::is_registry(&asked.path);
+        let mut credentials = Credentials::of(&headers, request.extensions());
+        if registry {
+            credentials = registry_door::credentials(&headers, credentials);
+        }
         let user = match self.user(&credentials).await {
             Ok(user) => user,
             Err(status) => {
                 server.journal.note(&asked, false, "", status.code, began.elapsed());
-                return Reply::status(&status).into_response();
+                let reply = if registry { registry_door::refusal(&status, true) } else { Reply::status(&status) };
+                return reply.into_response();
             }
         };
+        let proved = user.name != UserInfo::ANONYMOUS;
         let kinds = server.documents.kinds(&server.objects.kinds());
         let known = asked
             .resource
@@ -271,6 +277,7 @@ impl Door {
         let work = self.guarded(user, asked, query, kinds, request, &placed).instrument(span);
         let mut reply = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(reply)) => reply,
+            Ok(Err(status)) if registry => registry_door::refusal(&status, proved),
             Ok(Err(status)) => Reply::status(&status),
             Err(_) => {
                 server.journal.panicked();
@@ -360,7 +367,7 @@ fn open_to_all(method: &Method, path: &str) -> bool {
 
 /// Requests that stay open for as long as somebody listens: they take no seat and have no time limit.
 fn is_long_running(asked: &Asked) -> bool {
-    let Some(resource) = &asked.resource else { return asked.path == "/v2" || asked.path.starts_with("/v2/") };
+    let Some(resource) = &asked.resource else { return registry_door::is_registry(&asked.path) };
     asked.verb == "watch" || matches!(resource.subresource(), "log" | "exec" | "attach" | "portforward" | "proxy")
 }
 

@@ -117,7 +117,7 @@ pub struct UpArgs {
     /// A mirror that is asked before a registry, * for every registry; may be given more than once
     #[arg(long, value_name = "REGISTRY=URL")]
     pub registry_mirror: Vec<String>,
-    /// A registry that is spoken to without TLS, as those on this machine are; may be given more than once
+    /// A registry that may have an unknown certificate or no TLS, as those on this machine; may be given more than once
     #[arg(long, value_name = "HOST[:PORT]")]
     pub insecure_registry: Vec<String>,
     /// How many images are pulled at once; 16 by default
@@ -315,9 +315,9 @@ pub struct PushArgs {
     /// Read the password from standard input
     #[arg(long, requires = "username")]
     pub password_stdin: bool,
-    /// Speak to another registry without TLS, as to those on this machine
-    #[arg(long)]
-    pub plain_http: bool,
+    /// Take another registry that has an unknown certificate or no TLS, as those on this machine
+    #[arg(long, alias = "plain-http")]
+    pub insecure: bool,
     /// Which server.
     #[command(flatten)]
     pub connection: ConnectionArgs,

@@ -57,9 +57,12 @@ impl Refusal {
     fn read(status: StatusCode, body: &[u8]) -> Self {
         let document: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let message = match document.get("message") {
-            Some(_) => text("message"),
-            None => String::from_utf8_lossy(body).trim().to_owned(),
+        // The images registry answers in OCI's form.
+        let registry = document.pointer("/errors/0/message").and_then(Value::as_str);
+        let message = match (document.get("message"), registry) {
+            (Some(_), _) => text("message"),
+            (None, Some(message)) => message.to_owned(),
+            (None, None) => String::from_utf8_lossy(body).trim().to_owned(),
         };
         Self { status, reason: text("reason"), message }
     }

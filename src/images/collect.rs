@@ -310,11 +310,13 @@ impl ImageStore {
         let index = self.index();
         let named: BTreeSet<Digest> = names(&index).map(|(_, digest)| digest.clone()).chain(untagged(&index)).collect();
         let stale = |digest: &Digest| !named.contains(digest);
-        if index.components.keys().chain(index.since.keys()).chain(index.allowed.keys()).any(stale) {
+        let of = |place: &str| place.rsplit_once('@').and_then(|(_, digest)| digest.parse::<Digest>().ok());
+        let nobodys = |place: &String| of(place).is_none_or(|digest| stale(&digest));
+        if index.components.keys().chain(index.since.keys()).any(stale) || index.holders.keys().any(nobodys) {
             self.change(|index| {
                 index.components.retain(|digest, _| named.contains(digest));
                 index.since.retain(|digest, _| named.contains(digest));
-                index.allowed.retain(|digest, _| named.contains(digest));
+                index.holders.retain(|place, _| of(place).is_some_and(|digest| named.contains(&digest)));
                 let parts: BTreeSet<Digest> = index.components.values().cloned().collect();
                 index.composed.retain(|_, composed| composed.parts.iter().all(|part| parts.contains(part)));
             })?;

@@ -14,7 +14,7 @@ use crate::remote::Endpoint;
 pub struct Registries {
     /// Registry → URLs of its mirrors, in the order in which they are asked. `*` stands for every registry.
     pub mirrors: Vec<(String, Vec<String>)>,
-    /// Registries that are spoken to without TLS. Those on this machine always are.
+    /// Registries that may have an unknown certificate or no TLS. Those on this machine always may.
     pub insecure: Vec<String>,
     /// Pulls at once.
     pub pulls_max: usize,
@@ -42,7 +42,7 @@ impl Registries {
         let wrong = || MirrorError(text.to_owned());
         let (registry, url) = text.split_once('=').ok_or_else(wrong)?;
         let (registry, url) = (registry.trim(), url.trim());
-        if registry.is_empty() || Endpoint::mirror(url, registry).is_none() {
+        if registry.is_empty() || Endpoint::mirror(url, registry, &[]).is_none() {
             return Err(wrong());
         }
         match self.mirrors.iter_mut().find(|(name, _)| name == registry) {
@@ -94,7 +94,10 @@ impl Pulls {
     pub fn endpoints(&self, registry: &str) -> Vec<Endpoint> {
         let named = |wanted: &str| {
             let found = self.registries.mirrors.iter().filter(move |(name, _)| name == wanted);
-            found.flat_map(|(_, urls)| urls).filter_map(|url| Endpoint::mirror(url, registry)).collect::<Vec<_>>()
+            found
+                .flat_map(|(_, urls)| urls)
+                .filter_map(|url| Endpoint::mirror(url, registry, &self.registries.insecure))
+                .collect::<Vec<_>>()
         };
         let mut endpoints = named(registry);
         endpoints.extend(named("*"));
@@ -141,9 +144,14 @@ mod tests {
         let bases = |registry: &str| pulls.endpoints(registry).into_iter().map(|one| one.base).collect::<Vec<_>>();
         let hub = ["https://one.example", "http://two:5000/hub", "https://all.example", "https://registry-1.docker.io"];
         assert_eq!(bases("docker.io"), hub);
-        assert_eq!(bases("plain.example"), ["https://all.example", "http://plain.example"]);
-        assert_eq!(bases("localhost:5000"), ["https://all.example", "http://localhost:5000"]);
+        assert_eq!(bases("plain.example"), ["https://all.example", "https://plain.example"]);
+        assert_eq!(bases("localhost:5000"), ["https://all.example", "https://localhost:5000"]);
         assert_eq!(pulls.endpoints("docker.io")[1].host, "two:5000");
+        let loose = |registry: &str| pulls.endpoints(registry).into_iter().map(|one| one.loose).collect::<Vec<_>>();
+        assert_eq!(
+            [loose("plain.example"), loose("localhost:5000"), loose("x.example")],
+            [[false, true], [false, true], [false, false]]
+        );
     }
 
     #[tokio::test]

@@ -255,6 +255,28 @@ impl ImageStore {
     /// # Errors
     /// What the image holds instead.
     pub async fn component(&self, fetched: &Fetched) -> Result<Resolved, PullError> {
+        let made = self.make_component(fetched).await;
+        self.forget_broken(fetched, made).await
+    }
+
+    /// An image that turns out to be nothing is not kept under its name: whoever publishes a better one under the same name
+    /// is heard without anybody's help.
+    async fn forget_broken<T>(&self, fetched: &Fetched, made: Result<T, PullError>) -> Result<T, PullError> {
+        if matches!(made, Err(PullError::Content { .. } | PullError::Wasm { .. })) && !fetched.reference.is_local() {
+            let (store, name, digest) = (self.clone(), fetched.reference.to_string(), fetched.digest.clone());
+            let forget = move |index: &mut crate::store::Index| {
+                if index.pulled.get(&name) == Some(&digest) {
+                    index.pulled.remove(&name);
+                }
+            };
+            blocking(move || store.change(forget))
+                .await
+                .map_err(|error| PullError::store(&fetched.reference, error))?;
+        }
+        made
+    }
+
+    async fn make_component(&self, fetched: &Fetched) -> Result<Resolved, PullError> {
         let Fetched { reference, digest, pulled, .. } = fetched;
         if let Some(resolved) = self.unpacked(reference, digest, *pulled) {
             return Ok(resolved);
@@ -278,9 +300,10 @@ impl ImageStore {
         let _one_at_a_time = self.gate(&format!("files {digest}")).await;
         if !folder.is_dir() {
             let (store, image, manifest, place) = (self.clone(), reference.clone(), digest.clone(), folder.clone());
-            blocking(move || store.write_files(&image, &manifest, &place)).await?;
+            let written = blocking(move || store.write_files(&image, &manifest, &place)).await;
+            self.forget_broken(fetched, written).await?;
         }
-        Ok(ImageFiles { folder, id: format!("{}@{digest}", reference.name()), digest: digest.clone() })
+        Ok(ImageFiles { folder, id: reference.at(digest), digest: digest.clone() })
     }
 
     /// The manifest that a reference to the built-in registry means.
@@ -332,7 +355,7 @@ impl ImageStore {
     /// Whether an image that came with credentials may be used with these.
     fn is_allowed(&self, digest: &Digest, image: &Reference, credentials: &Credentials) -> bool {
         let index = self.index();
-        let Some(allowed) = index.allowed.get(digest) else { return true };
+        let Some(allowed) = index.holders.get(&image.at(digest)) else { return true };
         credentials.matching(image).iter().any(|credential| allowed.contains(&credential.fingerprint()))
     }
 
@@ -342,7 +365,7 @@ impl ImageStore {
         let size = std::fs::metadata(&path).ok()?.len();
         Some(Resolved {
             reference: reference.to_string(),
-            id: format!("{}@{digest}", reference.name()),
+            id: reference.at(digest),
             digest: digest.clone(),
             component,
             path,

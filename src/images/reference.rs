@@ -58,6 +58,11 @@ impl Reference {
     pub fn name(&self) -> String {
         format!("{}/{}", self.registry, self.repository)
     }
+
+    /// `registry/repository@digest`
+    pub(crate) fn at(&self, digest: &Digest) -> String {
+        format!("{}/{}@{digest}", self.registry, self.repository)
+    }
 }
 
 impl fmt::Display for Reference {

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -68,26 +69,28 @@ pub struct Endpoint {
     pub host: String,
     /// The registry that it stands in for, if it is a mirror.
     pub mirror_of: Option<String>,
+    /// Nobody's certificate is asked for, and a registry without TLS is spoken to without.
+    pub loose: bool,
 }
 
 impl Endpoint {
-    /// The registry that an image's name names. Registries on this machine are spoken to without TLS, as Docker does, and
-    /// so are those of `insecure`.
+    /// The registry that an image's name names. Registries on this machine, and those of `insecure`, may have a certificate
+    /// that nobody knows, or none at all, as Docker does it.
     pub fn of(registry: &str, insecure: &[String]) -> Self {
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        let plain = is_loopback(registry) || insecure.iter().any(|name| name == registry);
-        let scheme = if plain { "http" } else { "https" };
-        Self { base: format!("{scheme}://{host}"), host: registry.to_owned(), mirror_of: None }
+        let loose = is_loopback(registry) || insecure.iter().any(|name| name == registry);
+        Self { base: format!("https://{host}"), host: registry.to_owned(), mirror_of: None, loose }
     }
 
     /// A mirror at a URL.
-    pub fn mirror(url: &str, registry: &str) -> Option<Self> {
+    pub fn mirror(url: &str, registry: &str, insecure: &[String]) -> Option<Self> {
         let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
         let host = match parsed.port() {
             Some(port) => format!("{}:{port}", parsed.host_str()?),
             None => parsed.host_str()?.to_owned(),
         };
-        Some(Self { base: url.trim_end_matches('/').to_owned(), host, mirror_of: Some(registry.to_owned()) })
+        let loose = is_loopback(&host) || insecure.contains(&host);
+        Some(Self { base: url.trim_end_matches('/').to_owned(), host, mirror_of: Some(registry.to_owned()), loose })
     }
 }
 
@@ -95,6 +98,8 @@ impl Endpoint {
 /// credentials.
 pub struct Session {
     client: Client,
+    /// The registry turned out to speak no TLS.
+    plain: AtomicBool,
     endpoint: Endpoint,
     repository: String,
     credential: Option<Credential>,
@@ -127,7 +132,8 @@ impl Session {
     /// When this machine has no TLS roots, say.
     pub fn new(endpoint: Endpoint, repository: &str, credential: Option<Credential>) -> Result<Self, RemoteError> {
         Ok(Self {
-            client: client()?,
+            client: client(endpoint.loose)?,
+            plain: AtomicBool::new(false),
             endpoint,
             repository: repository.to_owned(),
             credential,
@@ -191,16 +197,35 @@ impl Session {
     }
 
     async fn once(&self, ask: &Ask) -> Result<Response, RemoteError> {
-        let mut request = self.client.request(ask.method.clone(), ask.url.clone()).headers(ask.headers.clone());
         // What is uploaded elsewhere than at the registry is signed by its place.
-        let own = Url::parse(&self.endpoint.base).is_ok_and(|base| base.origin() == ask.url.origin());
+        let own = self.is_own(&ask.url);
+        let mut url = ask.url.clone();
+        if own && self.plain.load(Ordering::Relaxed) {
+            let _ = url.set_scheme("http");
+        }
+        let encrypted = url.scheme() == "https";
+        let mut request = self.client.request(ask.method.clone(), url).headers(ask.headers.clone());
         if let Some(granted) = self.granted.lock().clone().filter(|_| own) {
             request = request.header(header::AUTHORIZATION, granted);
         }
         if let Some(body) = &ask.body {
             request = request.body(body.clone());
         }
-        request.send().await.map_err(|error| broken(&error))
+        match request.send().await {
+            Err(error) if own && encrypted && self.endpoint.loose && error.is_connect() => {
+                self.plain.store(true, Ordering::Relaxed);
+                Box::pin(self.once(ask)).await
+            }
+            sent => sent.map_err(|error| broken(&error)),
+        }
+    }
+
+    /// Whether a place is the registry itself, and may see who we are.
+    fn is_own(&self, place: &Url) -> bool {
+        Url::parse(&self.endpoint.base).is_ok_and(|base| {
+            let same = base.host() == place.host() && base.port() == place.port();
+            same && (base.scheme() == place.scheme() || self.endpoint.loose)
+        })
     }
 
     /// What to send along from now on.
@@ -222,7 +247,8 @@ impl Session {
     async fn token(&self, realm: &str, service: Option<&str>, scope: &str) -> Result<HeaderValue, RemoteError> {
         let invalid = |why: &str| RemoteError::Other(format!("the registry's token service {realm:?} {why}"));
         let mut url = Url::parse(realm).map_err(|_| invalid("is no URL"))?;
-        if url.scheme() != "https" && !(url.scheme() == "http" && self.endpoint.base.starts_with("http:")) {
+        let plain = self.endpoint.loose || self.endpoint.base.starts_with("http:");
+        if url.scheme() != "https" && !(url.scheme() == "http" && plain) {
             return Err(invalid("is not on HTTPS"));
         }
         let identity = self.credential.as_ref().and_then(|credential| credential.identity_token.as_deref());
@@ -247,13 +273,14 @@ impl Session {
 }
 
 /// All conversations share connections; what was granted to one stays with it.
-fn client() -> Result<Client, RemoteError> {
-    static CLIENT: OnceLock<Result<Client, String>> = OnceLock::new();
-    let made = CLIENT.get_or_init(|| {
+fn client(loose: bool) -> Result<Client, RemoteError> {
+    static CLIENTS: [OnceLock<Result<Client, String>>; 2] = [const { OnceLock::new() }; 2];
+    let made = CLIENTS[usize::from(loose)].get_or_init(|| {
         // The HTTP client panics without a provider; whoever installed one first wins.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Client::builder()
             .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")))
+            .tls_danger_accept_invalid_certs(loose)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .pool_max_idle_per_host(2)

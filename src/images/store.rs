@@ -141,9 +141,9 @@ pub(crate) struct Index {
     /// Manifest → its component.
     #[serde(default)]
     pub components: BTreeMap<Digest, Digest>,
-    /// Manifest → whose credentials it came with. What anybody may pull is not in here.
+    /// `REGISTRY/REPOSITORY@DIGEST` → whose credentials it came with. What anybody may pull is not in here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub allowed: BTreeMap<Digest, BTreeSet<String>>,
+    pub holders: BTreeMap<String, BTreeSet<String>>,
     /// Manifest → when it came, in seconds since 1970.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub since: BTreeMap<Digest, u64>,

@@ -131,5 +131,17 @@ async fn the_registry_stands_behind_the_same_door() {
         assert_eq!(answer.code, wanted, "{token}");
         assert!(wanted != 200 || answer.text() == "admin");
     }
-    assert_eq!(cluster.knock("GET", "/v2/", &[], "").await.code, 403);
+    // Clients of registries wait for a challenge, and answer it with a token as the password.
+    let asked = cluster.knock("GET", "/v2/", &[], "").await;
+    assert_eq!((asked.code, asked.header("www-authenticate")), (401, "Basic realm=\"coracle\""));
+    assert_eq!(asked.json()["errors"][0]["code"], "UNAUTHORIZED");
+    for (password, wanted) in [("root", 200), ("user", 403), ("x", 401)] {
+        let basic = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, format!("anybody:{password}"));
+        let answer = cluster.knock("GET", "/v2/", &[("authorization", &format!("Basic {basic}"))], "").await;
+        assert_eq!(answer.code, wanted, "{password}: {}", answer.text());
+        assert!(wanted != 403 || answer.json()["errors"][0]["code"] == "DENIED", "{}", answer.text());
+        // Elsewhere it is no credential at all.
+        let other = cluster.knock("GET", "/api/v1/pods", &[("authorization", &format!("Basic {basic}"))], "").await;
+        assert_eq!(other.code, 403, "{}", other.text());
+    }
 }

@@ -11,6 +11,8 @@ use crate::terminal;
 
 /// Digits of a digest that tell one image from another.
 const SHORT: usize = "sha256:".len() + 12;
+/// Pods that are named; a count of the others follows.
+const USERS_SHOWN: usize = 2;
 
 /// Lists images, or deletes some.
 pub async fn run(args: ImagesArgs) -> anyhow::Result<()> {
@@ -25,7 +27,7 @@ async fn list(connection: &ConnectionArgs) -> anyhow::Result<()> {
     let connection = Connection::open(connection).await?;
     let answer = connection.json(Call::get("/v2/_coracle/images")).await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let mut rows = vec![["IMAGE", "DIGEST", "SIZE", "COMPILED", "PODS", "AGE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["IMAGE", "DIGEST", "SIZE", "COMPILED", "USED BY", "AGE"].map(str::to_owned).to_vec()];
     for image in array(&answer, "images") {
         rows.extend(rows_of(image, now));
     }
@@ -46,8 +48,7 @@ fn rows_of(image: &Value, now: u64) -> Vec<Vec<String>> {
         .collect();
     let compiled = if compiled.is_empty() { "-".to_owned() } else { compiled.join(", ") };
     let age = number(image, "since").map_or_else(|| "-".to_owned(), |since| age(now.saturating_sub(since)));
-    let rest =
-        [digest, bytes(number(image, "size").unwrap_or(0)), compiled, array(image, "pods").len().to_string(), age];
+    let rest = [digest, bytes(number(image, "size").unwrap_or(0)), compiled, users(array(image, "pods")), age];
     let names = array(image, "names").iter().filter_map(Value::as_str);
     names.map(|name| std::iter::once(name.to_owned()).chain(rest.iter().cloned()).collect()).collect()
 }
@@ -64,7 +65,7 @@ async fn remove(names: &[String], connection: &ConnectionArgs) -> anyhow::Result
 
 async fn prune(connection: &ConnectionArgs) -> anyhow::Result<()> {
     let connection = Connection::open(connection).await?;
-    let answer = connection.send(Call::new(Method::POST, "/v2/_coracle/prune")).await?;
+    let answer = connection.send(Call::new(Method::DELETE, "/v2/_coracle/unused")).await?;
     let answer: Value = serde_json::from_slice(&answer.body)?;
     for name in array(&answer, "images").iter().filter_map(Value::as_str) {
         terminal::line(&format!("{name} removed"));
@@ -75,6 +76,17 @@ async fn prune(connection: &ConnectionArgs) -> anyhow::Result<()> {
 
 fn array<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[][..], Vec::as_slice)
+}
+
+/// The first of the pods, and how many more there are.
+fn users(pods: &[Value]) -> String {
+    let mut names: Vec<String> = pods.iter().take(USERS_SHOWN).filter_map(Value::as_str).map(str::to_owned).collect();
+    match pods.len() {
+        0 => return "-".to_owned(),
+        all if all > USERS_SHOWN => names.push(format!("{} more", all - USERS_SHOWN)),
+        _ => {}
+    }
+    names.join(", ")
 }
 
 /// Bytes for people.
@@ -109,7 +121,9 @@ mod tests {
             "compiled": [{ "form": "plain", "size": 2048 }],
         });
         let rows = rows_of(&image, 400);
-        assert_eq!(rows[1], ["coracle.local/a:v2", "sha256:0123456789ab", "3.1 MiB", "plain 2 KiB", "1", "5m"]);
+        assert_eq!(rows[1], ["coracle.local/a:v2", "sha256:0123456789ab", "3.1 MiB", "plain 2 KiB", "default/x", "5m"]);
+        let pods = ["a/b", "a/c", "a/d", "a/e"].map(Value::from);
+        assert_eq!((users(&pods).as_str(), users(&[]).as_str()), ("a/b, a/c, 2 more", "-"));
         assert_eq!((rows.len(), bytes(1000).as_str(), age(200_000).as_str()), (2, "1000 B", "2d"));
     }
 }

@@ -41,7 +41,7 @@ fn elsewhere(name: &str) -> anyhow::Result<Option<Reference>> {
 async fn push_elsewhere(args: &PushArgs, reference: &Reference) -> anyhow::Result<()> {
     let bytes = tokio::fs::read(&args.file).await.with_context(|| format!("cannot read {}", args.file.display()))?;
     let artifact = Artifact::from_wasm(bytes).with_context(|| format!("cannot push {}", args.file.display()))?;
-    let insecure: Vec<String> = args.plain_http.then(|| reference.registry.clone()).into_iter().collect();
+    let insecure: Vec<String> = args.insecure.then(|| reference.registry.clone()).into_iter().collect();
     let endpoint = Endpoint::of(&reference.registry, &insecure);
     let session = Session::new(endpoint, &reference.repository, credential(args, reference)?)?;
     let tag = reference.tag.as_deref().unwrap_or("latest");

@@ -75,18 +75,18 @@ pub(super) async fn pull(
 }
 
 async fn remember(store: &ImageStore, image: &Reference, digest: &Digest, by: Option<String>) -> Result<(), PullError> {
-    let (changed, name, digest) = (store.clone(), image.to_string(), digest.clone());
-    let now = crate::store::unix_now();
+    let (changed, own, name, place) = (store.clone(), image.clone(), image.to_string(), image.at(digest));
+    let (now, digest) = (crate::store::unix_now(), digest.clone());
     let change = move || {
         changed.change(|index| {
             index.since.entry(digest.clone()).or_insert(now);
             match by {
                 // What the registry gives to anybody is for everybody here too.
-                None => drop(index.allowed.remove(&digest)),
+                None => drop(index.holders.remove(&place)),
                 Some(by) => {
-                    let known = index.pulled.values().any(|pulled| *pulled == digest);
-                    if !known || index.allowed.contains_key(&digest) {
-                        index.allowed.entry(digest.clone()).or_insert_with(BTreeSet::new).insert(by);
+                    let public = !index.holders.contains_key(&place) && is_here(index, &own, &digest);
+                    if !public {
+                        index.holders.entry(place).or_insert_with(BTreeSet::new).insert(by);
                     }
                 }
             }
@@ -94,6 +94,14 @@ async fn remember(store: &ImageStore, image: &Reference, digest: &Digest, by: Op
         })
     };
     blocking(change).await.map_err(|error| PullError::store(image, error))
+}
+
+/// Whether the same content of the same repository came before, under whatever tag.
+fn is_here(index: &crate::store::Index, image: &Reference, digest: &Digest) -> bool {
+    let start = image.name();
+    index.pulled.iter().any(|(name, pulled)| {
+        pulled == digest && name.strip_prefix(&start).is_some_and(|rest| rest.starts_with([':', '@']))
+    })
 }
 
 struct Pull<'a> {

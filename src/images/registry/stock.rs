@@ -12,7 +12,8 @@ pub(super) async fn answer(store: &ImageStore, parts: &Parts, what: &str) -> Ans
     match (&parts.method, what) {
         (&Method::GET | &Method::HEAD, "images") => Ok(axum::Json(list(store).await).into_response()),
         (&Method::DELETE, "images") => remove(store, &Query::of(parts)).await,
-        (&Method::POST, "prune") => {
+        // Whoever may push may not delete: this is a method of its own for the sake of rights.
+        (&Method::DELETE, "unused") => {
             let collected = store.prune().await?;
             Ok(axum::Json(json!({ "images": collected.images, "bytes": collected.bytes })).into_response())
         }

@@ -246,6 +246,6 @@ async fn the_stock_is_told_and_taken_from() {
     let remove = "/v2/_coracle/images?reference=coracle.local/x:v1";
     assert_eq!(registry.ask(Method::DELETE, remove, &[], Body::empty()).await.0, StatusCode::ACCEPTED);
     assert_eq!(registry.ask(Method::DELETE, remove, &[], Body::empty()).await.0, StatusCode::NOT_FOUND);
-    let (status, _, body) = registry.ask(Method::POST, "/v2/_coracle/prune", &[], Body::empty()).await;
+    let (status, _, body) = registry.ask(Method::DELETE, "/v2/_coracle/unused", &[], Body::empty()).await;
     assert!(status.is_success() && String::from_utf8_lossy(&body).contains("bytes"));
 }

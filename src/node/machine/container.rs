@@ -106,6 +106,7 @@ impl Container {
             *message = Some(format!("{told}: {reason}: {}", message.as_deref().unwrap_or_default()));
             *reason = "ImagePullBackOff".to_owned();
             effects.push(event(index, false, "BackOff", told));
+            effects.push(event(index, true, "Failed", "Error: ImagePullBackOff".to_owned()));
         }
     }
 }

@@ -207,7 +207,7 @@ fn a_missing_image_turns_into_a_back_off_and_is_tried_again() {
     story.refuse(0, "ErrImagePull", LaunchFailure::Pull);
     assert_eq!((story.line(), story.reasons()), ("Pending app=ErrImagePull#0".into(), vec!["Failed"]));
     story.wait(2);
-    assert_eq!((story.line(), story.reasons()), ("Pending app=ImagePullBackOff#0".into(), vec!["BackOff"]));
+    assert_eq!((story.line(), story.reasons()), ("Pending app=ImagePullBackOff#0".into(), vec!["BackOff", "Failed"]));
     story.wait(8);
     assert_eq!(story.launches(), [(0, 0)]);
     story.refuse(0, "ErrImagePull", LaunchFailure::Pull);

@@ -17,22 +17,25 @@ pub enum Reach {
     Inside,
     /// Out of the cluster, to what has this name or address.
     Outside(String),
-    /// Nowhere: a bare word can only be meant as a Service.
+    /// Nowhere: the name can only be meant as one of the cluster's, and the cluster has none like it.
     Nowhere,
 }
 
 /// Where `host` leads for a caller in `namespace`.
 pub fn reach(network: &PodNetwork, host: &str, namespace: &str) -> Reach {
     match network.resolve(host, namespace) {
-        Target::Outside(name) if is_bare(&name) => Reach::Nowhere,
+        Target::Outside(name) if is_the_clusters(&name) => Reach::Nowhere,
         Target::Outside(name) => Reach::Outside(name),
         Target::Address(address) if !network.is_inside(address) => Reach::Outside(address.to_string()),
         Target::Address(_) | Target::Service(_) | Target::Own => Reach::Inside,
     }
 }
 
-fn is_bare(host: &str) -> bool {
-    !host.contains('.') && !host.contains(':')
+/// A bare word, and whatever lies in the cluster's own domain.
+fn is_the_clusters(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    let inside = [".svc", ".cluster.local"].iter().any(|domain| host.ends_with(domain));
+    inside || (!host.contains('.') && !host.contains(':'))
 }
 
 /// One container's leave to go out.

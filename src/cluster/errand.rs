@@ -39,8 +39,14 @@ impl Toolbox {
         compiled.await.cloned()
     }
 
-    /// Runs a command with what a container was given.
-    pub fn run(self: &Arc<Self>, exec: node::Exec, common: &Common, root: &node::Root) -> Arc<dyn Container> {
+    /// Runs a command with what a container was given, as a part of it: on its account, and no longer than it.
+    pub fn run(
+        self: &Arc<Self>,
+        exec: node::Exec,
+        common: &Common,
+        root: &node::Root,
+        container: BoxFuture<'static, Exit>,
+    ) -> Arc<dyn Container> {
         let (told, ended) = watch::channel(None);
         let cancel = CancellationToken::new();
         let output = Arc::clone(&exec.output);
@@ -48,13 +54,10 @@ impl Toolbox {
             args: exec.args,
             stdin: exec.stdin.map(|reader| if exec.tty { Stdin::terminal(reader) } else { Stdin::new(reader) }),
             output: Arc::new(Lines(exec.output)),
-            memory_bytes: Some(toolbox::MEMORY_BYTES),
             fuel: None,
             ..common.clone()
         };
-        if exec.tty {
-            common.env.push(("TERM".to_owned(), "xterm".to_owned()));
-        }
+        toolbox::complete(&mut common.env, exec.tty);
         let (this, root, stop) = (Arc::clone(self), root.clone(), cancel.clone());
         self.tasks.job("toolbox", async move {
             let began = SystemTime::now();
@@ -70,6 +73,7 @@ impl Toolbox {
             let finished = tokio::select! {
                 finished = work => finished,
                 () = stop.cancelled() => Ok(ended_with(KILLED, "stopped", began)),
+                _ = container => Ok(ended_with(KILLED, "", began)),
             };
             let exit = finished.unwrap_or_else(|why| {
                 output.write(Stream::Stderr, why.as_bytes());

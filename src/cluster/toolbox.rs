@@ -27,8 +27,7 @@ const NAMES: [&str; 9] = [
 ];
 /// Folders in which people expect commands.
 const FOLDERS: [&str; 6] = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
-/// What a command that is run in somebody else's container may take: it does not count against the container.
-pub(crate) const MEMORY_BYTES: u64 = 64 << 20;
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The row of the table of images.
 pub(crate) fn builtin() -> Builtin {
@@ -85,6 +84,16 @@ pub(crate) fn make_root(root: &node::Root, mounts: &[runtime::Mount]) -> std::io
         }
     }
     Ok(runtime::Mount { host_dir: folder.clone(), opened: None, guest_path: "/".to_owned(), read_only: root.read_only })
+}
+
+/// Adds to an environment what a runtime of containers sets for an image like this one.
+pub(crate) fn complete(env: &mut Vec<(String, String)>, tty: bool) {
+    let usual = [("PATH", PATH), ("HOME", "/root"), ("TERM", "xterm")];
+    for (name, value) in usual.into_iter().filter(|(name, _)| tty || *name != "TERM") {
+        if !env.iter().any(|(known, _)| known == name) {
+            env.push((name.to_owned(), value.to_owned()));
+        }
+    }
 }
 
 /// Whether an image is the toolbox itself.

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use network::Connection;
 use parking_lot::Mutex;
 
-use crate::container::{Container, KILLED};
+use crate::container::{Account, Container, KILLED};
 use crate::failure::Failure;
 use crate::program::{Program, Ready, RunPre};
 use crate::server::{StartError, check, store};
@@ -61,6 +61,11 @@ impl Running {
             self.container.end(KILLED, Reason::Error, "stopped".to_owned());
         }
         drop(self.task.lock().take());
+    }
+
+    /// Where it books what it uses, for what is run beside it.
+    pub fn account(&self) -> Account {
+        self.container.account()
     }
 
     /// Holds it to other limits from now on.

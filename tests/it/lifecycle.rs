@@ -70,7 +70,7 @@ async fn hooks_probes_and_last_words_are_the_containers_own() {
     })
     .await;
     let status = phase(&cluster, "refused", "Failed").await;
-    assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["exitCode"], 137, "{status}");
+    assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["exitCode"], 143, "{status}");
     assert_eq!(told(&cluster, "refused", "FailedPostStartHook").await, "PostStartHook failed");
     for (name, code, message) in [("words", 4, "the disk is gone\n"), ("log", 5, "as the log says\n")] {
         let status = phase(&cluster, name, "Failed").await;

@@ -35,6 +35,7 @@ mod roles;
 mod rollout;
 mod routes;
 mod scale_to_zero;
+mod scheduling;
 mod sockets;
 mod streaming;
 mod support;

@@ -112,8 +112,10 @@ async fn programs_are_run_in_a_container() {
     }
     let error = kubectl.refused("exec box -c other -- box").await;
     assert!(error.contains("container other is not valid for pod box"), "{error}");
-    let error = kubectl.refused("cp box:/nothing /nowhere/nothing").await;
-    assert!(!error.is_empty());
+    let missing = kubectl.run("cp box:/nothing nothing").await;
+    assert_eq!(missing.status.code(), Some(1), "{missing:?}");
+    let said = text(&missing.stdout);
+    assert!(said.contains("tar: /nothing: No such file or directory"), "{said}");
     let mut attached = kubectl.start("attach box");
     attached.until("it is up").await;
     attached.end().await;

@@ -105,6 +105,7 @@ const TABLE: &[(&str, Run)] = &[
     ("sleep", applet!(time::sleep)),
     ("sort", applet!(sort::sort)),
     ("stat", applet!(list::stat)),
+    ("stty", applet!(system::stty)),
     ("sync", applet!(system::yes_quietly)),
     ("tac", applet!(select::tac)),
     ("tail", applet!(text::tail)),

@@ -34,6 +34,10 @@ pub async fn breathe() {
 
 enum Source {
     Nothing,
+    /// `/dev/zero`
+    Zeros,
+    /// `/dev/urandom`
+    Random,
     Host(AsyncInputStream),
     Terminal(Rc<Terminal>),
     File(File),
@@ -57,6 +61,14 @@ impl Input {
 
     pub fn nothing() -> Self {
         Self::new(Source::Nothing)
+    }
+
+    pub fn zeros() -> Self {
+        Self::new(Source::Zeros)
+    }
+
+    pub fn random() -> Self {
+        Self::new(Source::Random)
     }
 
     pub fn bytes(bytes: Vec<u8>) -> Self {
@@ -88,6 +100,15 @@ impl Input {
         let mut piece = vec![0; PIECE];
         let count = match &self.0.source {
             Source::Nothing => 0,
+            Source::Zeros => {
+                breathe().await;
+                PIECE
+            }
+            Source::Random => {
+                breathe().await;
+                piece = wasip2::random::random::get_random_bytes(PIECE as u64);
+                PIECE
+            }
             Source::Host(stream) => stream.read(&mut piece).await?,
             Source::Terminal(terminal) => terminal.read(&mut piece).await,
             Source::File(file) => {

@@ -106,7 +106,8 @@ pub fn open_input(path: &str, stdin: &Input) -> io::Result<Input> {
     match path {
         "/dev/null" => Ok(Input::nothing()),
         "/dev/stdin" | "/dev/fd/0" | "/dev/tty" => Ok(stdin.clone()),
-        "/dev/zero" => Ok(Input::bytes(vec![0; 1 << 20])),
+        "/dev/zero" => Ok(Input::zeros()),
+        "/dev/urandom" | "/dev/random" => Ok(Input::random()),
         _ => {
             let file = std::fs::File::open(path)?;
             if file.metadata()?.is_dir() {

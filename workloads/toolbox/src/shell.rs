@@ -191,7 +191,7 @@ impl Shell {
     /// A copy that can do what it likes.
     fn subshell(&self) -> Self {
         let mut copy = self.clone();
-        copy.jobs = Jobs::default();
+        copy.jobs = self.jobs.below();
         copy.traps.clear();
         copy.interactive = false;
         copy

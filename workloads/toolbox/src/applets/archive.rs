@@ -123,8 +123,16 @@ impl Job<'_> {
     }
 
     async fn create(&mut self, sink: &Output) -> Result<(), Fail> {
-        for operand in self.options.rest.clone() {
-            self.add(operand, sink).await?;
+        let mut missing = 0;
+        for operand in &self.options.rest {
+            if fs::symlink_metadata(absolute(&self.folder, operand)).is_err() && absolute(&self.folder, operand) != "/" {
+                missing += 1;
+            }
+            self.add(operand.clone(), sink).await?;
+        }
+        if missing == self.options.rest.len() {
+            // An archive without an end: whoever unpacks it waits for the exit code, and does not take it for an empty one.
+            return Ok(());
         }
         Ok(sink.write(&[0; BLOCK * 2]).await?)
     }

@@ -132,9 +132,7 @@ pub async fn dd(process: &Process) -> Ended {
     let size = usize::try_from(number("bs")?.unwrap_or(512)).unwrap_or(512).clamp(1, 16 << 20);
     let (count, skip) = (number("count")?.unwrap_or(u64::MAX), number("skip")?.unwrap_or(0));
     let source = value("if").unwrap_or("-");
-    let zeros = source == "/dev/zero";
-    let random = matches!(source, "/dev/urandom" | "/dev/random");
-    let input = if zeros || random { Input::nothing() } else { process.open(source)? };
+    let input = process.open(source)?;
     let output = match value("of") {
         None | Some("/dev/stdout") => process.stdout.clone(),
         Some("/dev/null") => Output::nothing(),
@@ -146,15 +144,7 @@ pub async fn dd(process: &Process) -> Ended {
     let (mut whole, mut parts, mut bytes) = (0_u64, 0_u64, 0_u64);
     let mut block = vec![0; size];
     for number in 0..count.saturating_add(skip) {
-        let read = if random {
-            block = wasip2::random::random::get_random_bytes(size as u64);
-            size
-        } else if zeros {
-            crate::io::breathe().await;
-            size
-        } else {
-            input.exact(&mut block).await?
-        };
+        let read = input.exact(&mut block).await?;
         if read == 0 {
             break;
         }

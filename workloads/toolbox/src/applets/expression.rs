@@ -36,6 +36,11 @@ pub async fn test(process: &Process) -> Ended {
     Ok(i32::from(!value))
 }
 
+/// What every applet opens without there being a file.
+fn is_device(path: &str) -> bool {
+    matches!(path, "/dev/null" | "/dev/zero" | "/dev/random" | "/dev/urandom" | "/dev/tty" | "/dev/stdin" | "/dev/stdout" | "/dev/stderr")
+}
+
 fn is_binary(word: &str) -> bool {
     matches!(word, "=" | "==" | "!=" | "<" | ">" | "=~" | "-eq" | "-ne" | "-lt" | "-le" | "-gt" | "-ge" | "-nt" | "-ot" | "-ef")
 }
@@ -106,7 +111,7 @@ impl Reader<'_> {
         Ok(match operator {
             "-z" => operand.is_empty(),
             "-n" => !operand.is_empty(),
-            "-e" | "-a" => command || is(|_| true) || path == "/" || path == "/dev/null",
+            "-e" | "-a" => command || is(|_| true) || path == "/" || is_device(&path),
             "-r" | "-w" => is(|_| true),
             "-x" => command || is(|_| true),
             "-f" => command || is(fs::Metadata::is_file),
@@ -116,7 +121,7 @@ impl Reader<'_> {
             "-t" if operand == "0" => self.process.stdin.is_terminal(),
             "-t" => self.process.stdout_is_terminal(),
             "-v" => self.process.var(operand).is_some(),
-            "-b" | "-c" | "-p" | "-S" | "-u" | "-g" | "-k" => operator == "-c" && operand == "/dev/null",
+            "-b" | "-c" | "-p" | "-S" | "-u" | "-g" | "-k" => operator == "-c" && is_device(&path),
             "-O" | "-G" => is(|_| true),
             other => return Err(Fail::Said(2, format!("{other}: unknown operand"))),
         })

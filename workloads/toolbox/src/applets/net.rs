@@ -87,7 +87,10 @@ fn unreachable(host: &str, error: &wstd::http::Error) -> String {
     if text.contains("DnsError") || text.contains("DNS") || text.contains("dns") {
         return format!("bad address '{name}'");
     }
-    let said = error.to_string();
+    let said = match error.downcast_ref::<wasip2::http::types::ErrorCode>() {
+        Some(wasip2::http::types::ErrorCode::InternalError(Some(words))) => words.clone(),
+        _ => error.to_string(),
+    };
     let short = if text.contains("ConnectionRefused") { "Connection refused".to_owned() } else { said };
     format!("can't connect to remote host ({host}): {short}")
 }
@@ -159,7 +162,9 @@ async fn lookup(name: &str) -> Result<Vec<IpAddr>, ErrorCode> {
 pub async fn nslookup(process: &Process) -> Ended {
     let mut rest = process.args[1..].iter().filter(|arg| !arg.starts_with('-'));
     let Some(name) = rest.next() else { return Err("usage: nslookup HOST".to_owned().into()) };
-    let server = "Server:\t\tcluster\nAddress:\tcluster\n\n";
+    let config = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let server = config.lines().find_map(|line| line.strip_prefix("nameserver ")).unwrap_or("127.0.0.1").trim();
+    let server = format!("Server:\t\t{server}\nAddress:\t{server}:53\n\n");
     process.stdout.write(server.as_bytes()).await?;
     match lookup(name).await {
         Ok(found) if !found.is_empty() => {

@@ -71,11 +71,16 @@ pub async fn printenv(process: &Process) -> Ended {
 
 pub async fn hostname(process: &Process) -> Ended {
     let options = Options::of(&process.args, "sfid", &[])?;
-    if options.has('i') {
-        return say(process, process.var("POD_IP").unwrap_or("127.0.0.1")).await;
-    }
     let file = std::fs::read_to_string("/etc/hostname").ok().map(|text| text.trim().to_owned());
     let name = process.var("HOSTNAME").map(str::to_owned).or(file).unwrap_or_else(|| "localhost".to_owned());
+    if options.has('i') || options.has('f') {
+        let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let mut rows = hosts.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let row = rows.find(|row| row.iter().skip(1).any(|known| *known == name));
+        let row = row.as_ref().and_then(|row| Some((row.first()?.to_string(), row.get(1)?.to_string())));
+        let (address, whole) = row.unwrap_or_else(|| ("127.0.0.1".to_owned(), name.clone()));
+        return say(process, if options.has('i') { &address } else { &whole }).await;
+    }
     say(process, &name).await
 }
 
@@ -97,6 +102,19 @@ pub async fn tty(process: &Process) -> Ended {
     let is = process.stdin.is_terminal();
     say(process, if is { "/dev/tty" } else { "not a tty" }).await?;
     Ok(i32::from(!is))
+}
+
+/// The host edits lines: there is nothing to set, and the size to see.
+pub async fn stty(process: &Process) -> Ended {
+    let Some(terminal) = process.terminal.as_ref().filter(|_| process.stdin.is_terminal()) else {
+        return Err("standard input: Not a tty".to_owned().into());
+    };
+    let (rows, columns) = terminal.size().unwrap_or((0, 0));
+    match process.args.get(1).map(String::as_str) {
+        Some("size") => say(process, &format!("{rows} {columns}")).await,
+        None | Some("-a") => say(process, &format!("speed 38400 baud; rows {rows}; columns {columns};")).await,
+        Some(_) => Ok(0),
+    }
 }
 
 pub async fn nproc(process: &Process) -> Ended {

@@ -17,7 +17,12 @@ pub fn operands(options: &Options) -> Vec<String> {
 /// `-5` as `-n 5`.
 fn counted(process: &Process) -> Vec<String> {
     let shorthand = |arg: &String| arg.len() > 1 && arg.starts_with('-') && arg[1..].chars().all(|c| c.is_ascii_digit());
-    let spelled = |arg: &String| if shorthand(arg) { format!("-n{}", &arg[1..]) } else { arg.clone() };
+    let mut is_value = false;
+    let spelled = |arg: &String| {
+        // `-n -1`: all but the last.
+        let was_value = std::mem::replace(&mut is_value, matches!(arg.as_str(), "-n" | "-c"));
+        if shorthand(arg) && !was_value { format!("-n{}", &arg[1..]) } else { arg.clone() }
+    };
     process.args.iter().map(spelled).collect()
 }
 

@@ -94,6 +94,11 @@ impl Terminal {
         self.size.get().filter(|_| self.resized.replace(false))
     }
 
+    /// Rows and columns, as far as they are known.
+    pub fn size(&self) -> Option<(u16, u16)> {
+        self.size.get()
+    }
+
     pub fn columns(&self) -> Option<usize> {
         self.size.get().map(|(_, columns)| usize::from(columns)).filter(|columns| *columns > 0)
     }

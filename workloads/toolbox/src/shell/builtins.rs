@@ -171,8 +171,23 @@ fn signal_name(text: &str) -> String {
         "1" => "HUP".to_owned(),
         "2" => "INT".to_owned(),
         "3" => "QUIT".to_owned(),
+        "9" => "KILL".to_owned(),
+        "10" => "USR1".to_owned(),
+        "12" => "USR2".to_owned(),
         "15" => "TERM".to_owned(),
         other => other.to_owned(),
+    }
+}
+
+fn signal_number(name: &str) -> i32 {
+    match name {
+        "HUP" => 1,
+        "INT" => 2,
+        "QUIT" => 3,
+        "KILL" => 9,
+        "USR1" => 10,
+        "USR2" => 12,
+        _ => 15,
     }
 }
 
@@ -219,25 +234,33 @@ async fn wait(shell: &mut Shell, words: &[String]) -> Ran {
 
 async fn kill(shell: &mut Shell, words: &[String]) -> Ran {
     let mut operands: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
-    let mut really = true;
+    let mut signal = crate::signals::NAME.to_owned();
     match operands.first().copied() {
         Some("-l") => return say(shell, "HUP INT QUIT KILL TERM\n").await,
-        Some("-s") => drop(operands.drain(..operands.len().min(2))),
+        Some("-s") => {
+            signal = operands.get(1).map_or(signal, |name| signal_name(name));
+            drop(operands.drain(..operands.len().min(2)));
+        }
         Some(option) if option.starts_with('-') => {
-            really = option != "-0";
+            signal = signal_name(&option[1..]);
             operands.remove(0);
         }
         _ => {}
     }
+    // As number 0 it asks whether somebody is there.
+    let really = signal != "EXIT";
     if operands.is_empty() {
         shell.complain("kill: you need to specify whom to kill").await;
         return Ok(1);
     }
     let mut code = 0;
     for operand in operands {
-        if matches!(operand, "1") && really {
-            shell.leaving = true;
-            return Err(Flow::Exit(143));
+        if operand == "1" && really {
+            let Some(action) = shell.traps.get(&signal).cloned().filter(|_| signal != "KILL") else {
+                shell.leaving = true;
+                return Err(Flow::Exit(128 + signal_number(&signal)));
+            };
+            Box::pin(shell.script(&action)).await?;
         }
         if operand != "1" && !shell.jobs.kill(operand, really) {
             shell.complain(&format!("kill: can't kill pid {operand}: No such process")).await;

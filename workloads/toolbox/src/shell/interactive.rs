@@ -40,6 +40,8 @@ impl Shell {
                 self.status = INTERRUPTED;
                 continue;
             };
+            // The window may have changed while somebody typed.
+            self.resize();
             let line = line.unwrap_or_default();
             if line.is_empty() {
                 if text.is_empty() {

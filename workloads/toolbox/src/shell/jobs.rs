@@ -40,9 +40,18 @@ struct Job {
 
 /// The jobs of one shell.
 #[derive(Clone, Default)]
-pub struct Jobs(Vec<Rc<Job>>);
+pub struct Jobs {
+    jobs: Vec<Rc<Job>>,
+    /// `$!`
+    last: Option<u32>,
+}
 
 impl Jobs {
+    /// Those of a subshell: none, though it knows the last of the shell around it.
+    pub fn below(&self) -> Self {
+        Self { jobs: Vec::new(), last: self.last }
+    }
+
     pub fn start(&mut self, text: String, work: impl Future<Output = i32> + 'static) -> u32 {
         let pid = NEXT.with(|next| next.replace(next.get() + 1));
         let fate = Rc::<Fate>::default();
@@ -50,24 +59,25 @@ impl Jobs {
             let fate = Rc::clone(&fate);
             async move { fate.decide(work.await) }
         });
-        self.0.retain(|job| job.fate.code.get().is_none());
-        self.0.push(Rc::new(Job { pid, text, fate, task: RefCell::new(Some(task)) }));
+        self.jobs.retain(|job| job.fate.code.get().is_none());
+        self.jobs.push(Rc::new(Job { pid, text, fate, task: RefCell::new(Some(task)) }));
+        self.last = Some(pid);
         pid
     }
 
     pub fn last(&self) -> Option<u32> {
-        self.0.last().map(|job| job.pid)
+        self.last
     }
 
     fn find(&self, which: &str) -> Option<&Rc<Job>> {
         if let Some(number) = which.strip_prefix('%') {
             return match number {
-                "" | "%" | "+" => self.0.last(),
-                number => self.0.get(number.parse::<usize>().ok()?.checked_sub(1)?),
+                "" | "%" | "+" => self.jobs.last(),
+                number => self.jobs.get(number.parse::<usize>().ok()?.checked_sub(1)?),
             };
         }
         let pid: u32 = which.parse().ok()?;
-        self.0.iter().find(|job| job.pid == pid)
+        self.jobs.iter().find(|job| job.pid == pid)
     }
 
     /// A job's line, as `jobs` prints it.
@@ -80,14 +90,14 @@ impl Jobs {
             };
             format!("[{}]  {state:<24}{}", number + 1, job.text)
         };
-        self.0.iter().enumerate().map(line).collect()
+        self.jobs.iter().enumerate().map(line).collect()
     }
 
     /// What to wait for: the code of one job, or the end of all.
     pub fn wait(&self, which: Option<&str>) -> Option<impl Future<Output = i32> + 'static> {
         let (jobs, one) = match which {
             Some(which) => (vec![Rc::clone(self.find(which)?)], true),
-            None => (self.0.clone(), false),
+            None => (self.jobs.clone(), false),
         };
         Some(async move {
             let mut code = 0;
@@ -110,7 +120,7 @@ impl Jobs {
 
     /// Leaves what runs to itself.
     pub fn let_go(&mut self) {
-        for job in self.0.drain(..) {
+        for job in self.jobs.drain(..) {
             if let Some(task) = job.task.borrow_mut().take() {
                 task.detach();
             }

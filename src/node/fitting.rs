@@ -13,24 +13,26 @@ const ROWS: [(&str, &str); 3] =
     [("cpu", "OutOfcpu"), ("memory", "OutOfmemory"), ("ephemeral-storage", "OutOfephemeral-storage")];
 
 /// Reason and message, if there is no room for `pod`. `others` are those of the node; they are looked at only where nobody
-/// has done so before.
+/// has done so before, or who did so was told of more than this node has.
 pub(crate) fn refuses(
     pod: &Pod,
     capacity: &BTreeMap<String, String>,
     others: impl FnOnce() -> Vec<Arc<Pod>>,
 ) -> Option<(&'static str, String)> {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    if conditions.into_iter().any(|condition| condition.type_ == "PodScheduled" && condition.status == "True") {
-        return None;
-    }
-    let asked: Vec<_> =
-        ROWS.into_iter().map(|row| (row, requested(pod, row.0))).filter(|(_, asked)| *asked > 0).collect();
+    let scheduled =
+        conditions.into_iter().any(|condition| condition.type_ == "PodScheduled" && condition.status == "True");
+    let row = |(name, reason): (&'static str, &'static str)| {
+        let has = units(name, capacity.get(name)?.parse().ok()?);
+        let asked = requested(pod, name);
+        (asked > if scheduled { has } else { 0 }).then_some((name, reason, asked, has))
+    };
+    let asked: Vec<_> = ROWS.into_iter().filter_map(row).collect();
     if asked.is_empty() {
         return None;
     }
     let others: Vec<Arc<Pod>> = others().into_iter().filter(|other| takes_room(other, pod)).collect();
-    asked.into_iter().find_map(|((name, reason), asked)| {
-        let capacity = units(name, capacity.get(name)?.parse().ok()?);
+    asked.into_iter().find_map(|(name, reason, asked, capacity)| {
         let used = others.iter().map(|other| requested(other, name)).fold(0, i64::saturating_add);
         (used.saturating_add(asked) > capacity).then(|| {
             let message = format!(

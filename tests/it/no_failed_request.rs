@@ -82,7 +82,7 @@ async fn evict_all(cluster: &TestCluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_in_rollouts_scaling_and_drains() {
-    let cluster = with_samples(&["hello"]).await;
+    let cluster = with_samples(&["hello", "echo"]).await;
     let budget = "\n---\napiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: { name: web }\nspec:\n  minAvailable: 50%\n  selector: { matchLabels: { app: web } }\n";
     apply_text(&cluster, &(service_of("web", "hello", "") + budget)).await.unwrap();
     change(&cluster, json!({ "spec": { "replicas": 20 } })).await;
@@ -99,6 +99,18 @@ async fn no_request_fails_in_rollouts_scaling_and_drains() {
                 change
             }),
             ("a rollback", greeting("one")),
+            (
+                "another image",
+                json!({ "spec": { "template": { "spec": { "containers": [
+                { "name": "web", "image": "coracle.local/echo" },
+            ] } } } }),
+            ),
+            (
+                "a restart for another configuration",
+                json!({ "spec": { "template": { "metadata": { "annotations": {
+                "checksum/config": "2",
+            } } } } }),
+            ),
             ("fewer", json!({ "spec": { "replicas": 3 } })),
             ("as many as before", json!({ "spec": { "replicas": 20 } })),
         ] {

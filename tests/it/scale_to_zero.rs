@@ -45,8 +45,11 @@ spec:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_workload_that_nobody_calls_sleeps_and_a_request_wakes_it() {
-    let cluster = with_samples(&["hello"]).await;
-    apply_text(&cluster, &service_of("web", "hello", "")).await.unwrap();
+    let cluster = with_samples(&["hello", "gateway"]).await;
+    let upstream = "          env: [{ name: UPSTREAMS, value: \"http://web/\" }]";
+    let both = service_of("web", "hello", "") + "\n---" + &service_of("front", "gateway", upstream);
+    apply_text(&cluster, &both).await.unwrap();
+    serves(&cluster, "front.localhost", "/").await;
     serves(&cluster, "web.localhost", "/").await;
     // What is served is measured.
     let figures = |metric: &str| format!("/apis/custom.metrics.k8s.io/v1beta2/namespaces/default/{metric}");
@@ -78,6 +81,11 @@ async fn a_workload_that_nobody_calls_sleeps_and_a_request_wakes_it() {
         events_of(&cluster, "web").await.iter().any(|event| event["reason"] == "Activated").then_some(())
     })
     .await;
+
+    // So does a pod that calls another one by the name of its Service.
+    let page = cluster.get("front.localhost", "/").await.text;
+    assert!(page.starts_with("== http://web/\nHello from WebAssembly!"), "{page}");
+    asleep(&cluster).await;
 
     // Many that ask at once wake it once.
     let answers = futures::future::join_all((0..50).map(|_| cluster.get("web.localhost", "/"))).await;

@@ -8,7 +8,8 @@
 //! before every watched cache is whole. A run gets the key and nothing else, so that a signal, a resync and a restart
 //! take the same path.
 //!
-//! *Place for later*: where several servers share one store, [`Controller::start`] is what a lease guards.
+//! Where several processes have the same task, [`Controller::start`] is what a [lease](crate::leases) guards: a controller ends
+//! with the tasks that it was started on, and is put together anew when this process leads again.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -133,10 +134,15 @@ impl Controller {
         keys: impl Fn(&Change<K>) -> Vec<Key> + Send + Sync + 'static,
     ) -> Self {
         let queue = self.queue.clone();
-        informer.on_change(move |change| {
+        informer.on_change_while(move |change| {
+            // The informer outlives a controller that may act no longer.
+            if queue.is_closed() {
+                return false;
+            }
             for key in keys(change) {
                 queue.add(key);
             }
+            true
         });
         let cache = informer.clone();
         self.caches.push(async move { cache.synced().await }.boxed());
@@ -151,12 +157,13 @@ impl Controller {
     /// Runs until `tasks` are told to stop.
     pub fn start(self, tasks: &Tasks, reconcile: impl Reconcile) {
         let shutdown = tasks.shutdown();
-        let name = self.name;
+        let (name, queue) = (self.name, self.queue.clone());
         tasks.service(format!("controller {name}"), async move {
             tokio::select! {
                 () = self.run(Arc::new(reconcile)) => {}
                 () = shutdown.cancelled() => {}
             }
+            queue.close();
         });
     }
 

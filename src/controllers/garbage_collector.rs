@@ -164,10 +164,14 @@ fn watch_one<K: Resource + Send + Sync + 'static>(
 fn feed_later(informers: &Informers, kind: &DiscoveredKind, graph: &Arc<Graph>, queue: Option<&Queue<Key>>) {
     let Some(queue) = queue.cloned() else { return };
     let (graph, kind) = (graph.clone(), Arc::new(kind.clone()));
-    informers.metadata(&kind.resource.clone()).on_change(move |change| {
+    informers.metadata(&kind.resource.clone()).on_change_while(move |change| {
+        if queue.is_closed() {
+            return false;
+        }
         for key in note(&graph, &kind, change) {
             queue.add(key);
         }
+        true
     });
 }
 

@@ -191,7 +191,10 @@ impl Others {
         if is_new && kind.watchable {
             let informer: Informer<Metadata> = self.informers.metadata(&kind.resource);
             let (quotas, queue) = (self.quotas.clone(), self.queue.clone());
-            informer.on_change(move |change| {
+            informer.on_change_while(move |change| {
+                if queue.is_closed() {
+                    return false;
+                }
                 for key in quotas_of(&quotas, &change.key.namespace) {
                     match (&change.old, &change.new) {
                         (_, None) => queue.add(key),
@@ -199,6 +202,7 @@ impl Others {
                         _ => {}
                     }
                 }
+                true
             });
         }
         Ok(Some(kind.resource))

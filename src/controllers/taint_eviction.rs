@@ -1,17 +1,17 @@
 //! Removes pods from nodes whose `NoExecute` taints they do not tolerate, at once or after as long as they do.
 //!
 //! *Owns*: which pods are to go when. A node that is well again before that keeps them.
-
-use std::collections::HashMap;
-use std::time::Duration;
+//!
+//! ```text
+//! pod, its node, now ──▶ Book::look (pure) ──▶ stays | wait | goes | is let off
+//! ```
 
 use async_trait::async_trait;
 use client::Client;
 use client::controller::{Controller, Next, Reconcile, RunError};
 use client::events::Recorder;
 use client::informers::{Change, Informer, Key};
-use client::placement::taints::covers;
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use parking_lot::Mutex;
@@ -19,11 +19,12 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::Rig;
-use crate::owners::is_deleting;
-use crate::pods::is_finished;
 
+mod plan;
 #[cfg(test)]
 mod tests;
+
+use plan::{Book, Verdict, driving_out, node_of};
 
 const REASON: &str = "TaintManagerEviction";
 
@@ -45,38 +46,7 @@ pub(crate) fn start(rig: Rig) {
         let pods = if before == after { Vec::new() } else { on_node.on_node(&change.key.name) };
         pods.iter().map(|pod| Key::of(pod.as_ref())).collect()
     });
-    controller
-        .start(&rig.tasks, TaintEviction { client: rig.client, pods, nodes, events, scheduled: Mutex::default() });
-}
-
-fn node_of(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
-}
-
-fn driving_out(node: &Node) -> impl Iterator<Item = &Taint> {
-    node.spec.iter().flat_map(|spec| spec.taints.iter().flatten()).filter(|taint| taint.effect == "NoExecute")
-}
-
-/// How long a pod may stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stay {
-    ForEver,
-    /// From when its node got the taints.
-    For(Duration),
-}
-
-fn stay(pod: &Pod, node: &Node) -> Stay {
-    let tolerations = || pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
-    let mut shortest: Option<i64> = None;
-    for taint in driving_out(node) {
-        let Some(used) = tolerations().find(|toleration| covers(toleration, taint)) else {
-            return Stay::For(Duration::ZERO);
-        };
-        if let Some(seconds) = used.toleration_seconds {
-            shortest = Some(shortest.map_or(seconds, |shortest| shortest.min(seconds)));
-        }
-    }
-    shortest.map_or(Stay::ForEver, |seconds| Stay::For(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
+    controller.start(&rig.tasks, TaintEviction { client: rig.client, pods, nodes, events, book: Mutex::default() });
 }
 
 struct TaintEviction {
@@ -84,48 +54,31 @@ struct TaintEviction {
     pods: Informer<Pod>,
     nodes: Informer<Node>,
     events: Recorder,
-    /// The pods that are to go, and since when they are only tolerating.
-    scheduled: Mutex<HashMap<Key, (Option<String>, Instant)>>,
+    book: Mutex<Book>,
 }
 
 #[async_trait]
 impl Reconcile for TaintEviction {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
-        let pod = self.pods.at(key).filter(|pod| !is_deleting(&pod.metadata) && !is_finished(pod));
+        let pod = self.pods.at(key);
         let node = pod.as_ref().and_then(|pod| self.nodes.get("", node_of(pod)));
-        let (Some(pod), Some(node)) = (pod, node) else {
-            self.scheduled.lock().remove(key);
-            return Ok(Next::Done);
-        };
-        let Stay::For(wait) = stay(&pod, &node) else {
-            self.cancel(key, &pod);
-            return Ok(Next::Done);
-        };
-        let since = {
-            let mut scheduled = self.scheduled.lock();
-            let entry = scheduled.entry(key.clone()).or_insert_with(|| (pod.metadata.uid.clone(), Instant::now()));
-            if entry.0 != pod.metadata.uid {
-                *entry = (pod.metadata.uid.clone(), Instant::now());
+        let verdict = self.book.lock().look(key, pod.as_deref(), node.as_deref(), Instant::now());
+        match (verdict, pod) {
+            (Verdict::Wait(rest), _) => return Ok(Next::After(rest)),
+            (Verdict::Goes, Some(pod)) => {
+                self.evict(key, &pod).await?;
+                self.book.lock().forget(key);
             }
-            entry.1
-        };
-        if let Some(rest) = wait.checked_sub(since.elapsed()).filter(|rest| !rest.is_zero()) {
-            return Ok(Next::After(rest));
+            (Verdict::IsLetOff, Some(pod)) => {
+                self.events.normal(pod.as_ref(), REASON, format!("Cancelling deletion of Pod {key}"));
+            }
+            _ => {}
         }
-        self.evict(key, &pod).await?;
-        self.scheduled.lock().remove(key);
         Ok(Next::Done)
     }
 }
 
 impl TaintEviction {
-    fn cancel(&self, key: &Key, pod: &Pod) {
-        let scheduled = self.scheduled.lock().remove(key);
-        if scheduled.is_some_and(|(uid, _)| uid == pod.metadata.uid) {
-            self.events.normal(pod, REASON, format!("Cancelling deletion of Pod {key}"));
-        }
-    }
-
     async fn evict(&self, key: &Key, pod: &Pod) -> Result<(), kube::Error> {
         tracing::info!(pod = %key, node = node_of(pod), "removing a pod that does not tolerate its node's taints");
         self.events.normal(pod, REASON, format!("Marking for deletion Pod {key}"));

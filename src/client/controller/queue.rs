@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -50,6 +51,7 @@ struct Shared<K> {
     delays: Delays,
     state: Mutex<State<K>>,
     wake: Notify,
+    closed: AtomicBool,
 }
 
 struct State<K> {
@@ -62,6 +64,21 @@ struct State<K> {
     due: HashMap<K, (Instant, u64)>,
     failures: HashMap<K, u32>,
     tickets: u64,
+}
+
+impl<K> Default for State<K> {
+    fn default() -> Self {
+        Self {
+            ready: VecDeque::new(),
+            queued: HashSet::new(),
+            running: HashSet::new(),
+            again: HashSet::new(),
+            later: BTreeMap::new(),
+            due: HashMap::new(),
+            failures: HashMap::new(),
+            tickets: 0,
+        }
+    }
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
@@ -128,22 +145,24 @@ impl<K: Clone + Eq + Hash> State<K> {
 impl<K: Clone + Eq + Hash> Queue<K> {
     /// An empty queue.
     pub fn new(delays: Delays) -> Self {
-        let state = State {
-            ready: VecDeque::new(),
-            queued: HashSet::new(),
-            running: HashSet::new(),
-            again: HashSet::new(),
-            later: BTreeMap::new(),
-            due: HashMap::new(),
-            failures: HashMap::new(),
-            tickets: 0,
-        };
-        Self { shared: Arc::new(Shared { delays, state: Mutex::new(state), wake: Notify::new() }) }
+        let (state, wake, closed) = (Mutex::default(), Notify::new(), AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { delays, state, wake, closed }) }
+    }
+
+    /// Nobody takes keys any more: whoever adds some may stop to, and those that are here go.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::Release);
+        *self.shared.state.lock() = State::default();
+    }
+
+    /// Whether nobody takes keys any more.
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
     }
 
     /// Asks for a run as soon as a worker is free.
     pub fn add(&self, key: K) {
-        if self.shared.state.lock().add(key) {
+        if !self.is_closed() && self.shared.state.lock().add(key) {
             self.shared.wake.notify_one();
         }
     }

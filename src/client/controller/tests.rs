@@ -136,3 +136,38 @@ async fn a_run_that_panics_is_a_run_that_failed() {
     seen.recv().await.unwrap();
     seen.recv().await.unwrap();
 }
+
+/// Counts its runs.
+struct Counting(mpsc::UnboundedSender<Key>);
+
+#[async_trait]
+impl Reconcile for Counting {
+    async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
+        let _ = self.0.send(key.clone());
+        Ok(Next::Done)
+    }
+}
+
+#[tokio::test]
+async fn a_controller_that_may_act_no_longer_holds_nothing_and_another_one_takes_over() {
+    let (informer, metrics) = (Informer::<ConfigMap>::empty(), ControllerMetrics::new(&Metrics::default()));
+    informer.replace([map("old", 1)]);
+    let begin = |tasks: &Tasks| {
+        let (ran, runs) = mpsc::unbounded_channel();
+        let controller = Controller::new("counting", &metrics).each(&informer);
+        let queue = controller.queue();
+        controller.start(tasks, Counting(ran));
+        (queue, runs)
+    };
+    let term = Tasks::new();
+    let (queue, mut runs) = begin(&term);
+    assert_eq!(runs.recv().await.unwrap().name, "old");
+    term.stop(Duration::from_secs(5)).await;
+    assert!(runs.recv().await.is_none() && queue.is_closed());
+    informer.apply(map("new", 2));
+    assert!(queue.is_empty());
+    let next = Tasks::new();
+    let (_queue, mut runs) = begin(&next);
+    let seen = [runs.recv().await.unwrap().name, runs.recv().await.unwrap().name];
+    assert!(["new", "old"].iter().all(|name| seen.iter().any(|seen| seen == name)), "{seen:?}");
+}

@@ -117,10 +117,15 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
     /// Calls `listener` for every object that is there, and then for every change. It runs on the watch's own task: it
     /// must be quick, must not wait, and must not add listeners. The same change may come twice.
     pub fn on_change(&self, listener: impl Fn(&Change<K>) + Send + Sync + 'static) {
-        self.listen(Box::new(move |change| {
+        self.on_change_while(move |change| {
             listener(change);
             true
-        }));
+        });
+    }
+
+    /// As [`Informer::on_change`], until `listener` says `false`.
+    pub fn on_change_while(&self, listener: impl Fn(&Change<K>) -> bool + Send + Sync + 'static) {
+        self.listen(Box::new(listener));
     }
 
     /// The keys that change, gathered while the reader is busy, so that a slow reader loses nothing and holds little.

@@ -1,6 +1,9 @@
 //! Budgets, by table.
 
+use std::fmt::Write;
+
 use proptest::prelude::*;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::plan::*;
@@ -85,6 +88,92 @@ fn without_a_controller_nobody_may_go() {
     let condition = &status.conditions.unwrap()[0];
     assert_eq!((condition.status.as_str(), condition.reason.as_str()), ("False", "SyncFailed"));
     assert_eq!(condition.message, "found no controllers");
+}
+
+/// A Deployment of three under a budget of two, a clock, and evictions as the API server decides them.
+struct Drain {
+    budget: PodDisruptionBudget,
+    pods: Vec<Arc<Pod>>,
+    second: i64,
+    story: String,
+}
+
+impl Drain {
+    fn new() -> Self {
+        let budget = budget(json!({ "minAvailable": 2 }), no_status());
+        let mut drain = Self { budget, pods: pods(3, 0), second: 0, story: String::new() };
+        drain.look();
+        drain
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.second).unwrap()
+    }
+
+    fn look(&mut self) {
+        let scales = [Scale { uid: "u".to_owned(), replicas: 3 }];
+        let expected = expected(&self.budget, &self.pods, &scales).unwrap();
+        let (status, next) = status(&self.budget, &self.pods, expected, self.now());
+        if self.budget.status.as_ref() != Some(&status) {
+            let (healthy, allowed) = (status.current_healthy.unwrap(), status.disruptions_allowed.unwrap());
+            let going: Vec<String> = status.disrupted_pods.clone().unwrap_or_default().into_keys().collect();
+            let again = next.map(|next| format!(", looks again in {next:?}")).unwrap_or_default();
+            let line = format!("{healthy} of 3 healthy, {allowed} may go, going: [{}]{again}", going.join(" "));
+            writeln!(self.story, "at {} s {line}", self.second).unwrap();
+            self.budget.status = Some(status);
+        }
+    }
+
+    /// What the API server writes into the budget before it deletes the pod; or nothing.
+    fn evict(&mut self, name: &str) {
+        let now = Time(self.now());
+        let status = self.budget.status.as_mut().unwrap();
+        let allowed = status.disruptions_allowed.unwrap();
+        writeln!(self.story, "at {} s {name} {}", self.second, if allowed > 0 { "is evicted" } else { "is protected" })
+            .unwrap();
+        if allowed > 0 {
+            status.disruptions_allowed = Some(allowed - 1);
+            status.disrupted_pods.get_or_insert_default().insert(name.to_owned(), now);
+        }
+        self.look();
+    }
+
+    fn at(&mut self, second: i64, pods: Vec<Arc<Pod>>) {
+        (self.second, self.pods) = (second, pods);
+        self.look();
+    }
+}
+
+#[test]
+fn a_drain_takes_one_pod_after_the_other() {
+    let mut drain = Drain::new();
+    drain.evict("p0");
+    drain.evict("p1");
+    // The pod is gone; another one comes and is not ready yet; then it is.
+    let all = pods(4, 0);
+    let after = |ready: bool| -> Vec<Arc<Pod>> {
+        let new = if ready { all[3].clone() } else { pods(3, 1)[3].clone() };
+        vec![all[1].clone(), all[2].clone(), new]
+    };
+    drain.at(1, after(false));
+    drain.evict("p1");
+    drain.at(2, after(true));
+    drain.evict("p1");
+    // Its deletion was refused by somebody: after two minutes it counts again.
+    drain.at(122, after(true));
+    expect_test::expect![[r#"
+        at 0 s 3 of 3 healthy, 1 may go, going: []
+        at 0 s p0 is evicted
+        at 0 s 2 of 3 healthy, 0 may go, going: [p0], looks again in 120s
+        at 0 s p1 is protected
+        at 1 s 2 of 3 healthy, 0 may go, going: []
+        at 1 s p1 is protected
+        at 2 s 3 of 3 healthy, 1 may go, going: []
+        at 2 s p1 is evicted
+        at 2 s 2 of 3 healthy, 0 may go, going: [p1], looks again in 120s
+        at 122 s 3 of 3 healthy, 1 may go, going: []
+    "#]]
+    .assert_eq(&drain.story);
 }
 
 proptest! {

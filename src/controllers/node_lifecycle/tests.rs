@@ -14,6 +14,8 @@ use serde_json::json;
 use super::NodeSettings;
 use super::monitor::{Deed, Monitor};
 
+use proptest::prelude::*;
+
 /// Nodes, a clock, and the monitor, whose deeds come true.
 struct Stage {
     monitor: Monitor,
@@ -215,4 +217,27 @@ fn nodes_are_tainted_slowly_and_not_when_a_small_zone_is_mostly_down() {
         at 125 s: n6 taints: [not-ready]
         at 135 s: n7 taints: [not-ready]
     "#]]);
+}
+
+proptest! {
+    /// Whatever nodes do: once what is to be written is written, there is nothing more to write at that time.
+    #[test]
+    fn a_look_that_was_carried_out_leaves_nothing_to_do(
+        steps in proptest::collection::vec((0..4usize, 0..4u8, 1..12i64), 1..60),
+    ) {
+        let names = ["n0", "n1", "n2", "n3"];
+        let mut stage = Stage::new(&[("n0", "a"), ("n1", "a"), ("n2", "b"), ("n3", "b")]);
+        for (node, what, seconds) in steps {
+            match what {
+                0 => stage.report(names[node], "True"),
+                1 => stage.report(names[node], "False"),
+                2 => stage.renew(names[node]),
+                _ => {}
+            }
+            stage.wait(seconds * 5, &names[..node]);
+            stage.story.clear();
+            stage.look();
+            prop_assert_eq!(&stage.story, "");
+        }
+    }
 }

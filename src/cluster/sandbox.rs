@@ -62,6 +62,7 @@ impl WasmSandbox {
     fn serve(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let address = SocketAddr::new(spec.address, spec.port);
         let root = spec.root.clone();
+        let draft = program.is_draft().then(|| (spec.image.clone(), spec.id.namespace.clone()));
         let spec = self.serve_spec(spec);
         let common = spec.common.clone();
         let server = self.runtime.serve(program, spec).map_err(|error| refused(&error))?;
@@ -70,6 +71,15 @@ impl WasmSandbox {
         let endpoint: Arc<dyn HttpEndpoint> = Arc::clone(&server) as Arc<dyn HttpEndpoint>;
         let listener =
             self.network.listen_http(address, endpoint).map_err(|_| StartError::PortInUse(address.port()))?;
+        if let Some((image, namespace)) = draft {
+            let (programs, server) = (Arc::clone(&self.programs), Arc::clone(&server));
+            self.tasks.job("better code", async move {
+                tokio::select! {
+                    () = programs.improve(&server, &image, &namespace) => {}
+                    _ = server.exit() => {}
+                }
+            });
+        }
         let container = Arc::new(Serving { server, listener: Mutex::new(Some(listener)), again });
         self.tasks.job("http container", {
             let container = Arc::clone(&container);
@@ -84,7 +94,7 @@ impl WasmSandbox {
     fn run(&self, program: &Program, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let (deadline, stdin, tty, root) = (spec.deadline, spec.stdin, spec.tty, spec.root.clone());
         let is_toolbox = toolbox::is(&spec.image);
-        let taps = Arc::<Taps>::default();
+        let taps = Arc::new(if stdin == node::Stdin::None { Taps::default() } else { Taps::expecting() });
         let spec = ContainerSpec {
             output: Arc::new(Tapped { inner: Arc::clone(&spec.output), taps: Arc::clone(&taps) }),
             ..spec
@@ -165,16 +175,18 @@ impl WasmSandbox {
 #[async_trait]
 impl Sandbox for WasmSandbox {
     async fn prepare(&self, image: &Resolved, form: Form, namespace: &str) -> Result<(), PrepareError> {
-        self.programs.get(image, form, namespace).await.map(drop)
+        self.programs.first(image, form, namespace).await.map(drop)
     }
 
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let form = Form { fuel: spec.fuel.is_some() };
-        let program = self
-            .programs
-            .get(&spec.image, form, &spec.id.namespace)
-            .await
-            .map_err(|error| StartError::Failed(error.to_string()))?;
+        let program = if spec.reuse {
+            // Instances that live long had better be good from the start.
+            self.programs.get(&spec.image, form, &spec.id.namespace).await
+        } else {
+            self.programs.first(&spec.image, form, &spec.id.namespace).await
+        };
+        let program = program.map_err(|error| StartError::Failed(error.to_string()))?;
         match program.kind() {
             Kind::Http => self.serve(&program, spec),
             Kind::Command => self.run(&program, spec),

@@ -11,17 +11,47 @@ use crate::terminal::carriage;
 /// What is kept of a line that is not finished: a prompt, for whoever joins after it was written.
 const TAIL_BYTES: usize = 4096;
 
+/// What is kept for the first who joins a container that waits for somebody.
+const KEPT_BYTES: usize = 64 * 1024;
+
 struct Tap {
     stdout: Writer,
     stderr: Writer,
     tty: bool,
 }
 
+impl Tap {
+    fn write(&self, stream: node::Stream, bytes: &[u8]) {
+        match (self.tty, stream) {
+            (true, _) => self.stdout.write(&carriage(bytes)),
+            (false, node::Stream::Stdout) => self.stdout.write(bytes),
+            (false, node::Stream::Stderr) => self.stderr.write(bytes),
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     tail: Vec<u8>,
+    /// Everything since the beginning, as long as nobody has joined and it is not too much.
+    kept: Option<Vec<(node::Stream, Vec<u8>)>>,
     taps: Vec<Tap>,
     ended: bool,
+}
+
+impl State {
+    fn keep(&mut self, stream: node::Stream, bytes: &[u8]) {
+        let Some(kept) = &mut self.kept else { return };
+        let so_far: usize = kept.iter().map(|(_, bytes)| bytes.len()).sum();
+        if so_far + bytes.len() > KEPT_BYTES {
+            self.kept = None;
+            return;
+        }
+        match kept.last_mut() {
+            Some((last, before)) if *last == stream => before.extend_from_slice(bytes),
+            _ => kept.push((stream, bytes.to_vec())),
+        }
+    }
 }
 
 /// Everybody who has joined a container.
@@ -29,24 +59,33 @@ struct State {
 pub(crate) struct Taps(Mutex<State>);
 
 impl Taps {
-    /// What is written from now on, and the line that is being written.
+    /// For a container with an input: who started it is about to join. Containers start faster than clients join, and
+    /// what such a container says first is for them.
+    pub fn expecting() -> Self {
+        Self(Mutex::new(State { kept: Some(Vec::new()), ..State::default() }))
+    }
+
+    /// What is written from now on, and the line that is being written; everything for the first who was expected.
     pub fn join(&self, tty: bool) -> (Reader, Reader) {
         let ((stdout, out), (stderr, err)) = (pipe::pipe(), pipe::pipe());
+        let tap = Tap { stdout, stderr, tty };
         let mut state = self.0.lock();
-        if !state.tail.is_empty() {
-            stdout.write(&state.tail);
+        match state.kept.take() {
+            Some(kept) => kept.iter().for_each(|(stream, bytes)| tap.write(*stream, bytes)),
+            None => tap.stdout.write(&state.tail),
         }
         if state.ended {
-            stdout.end();
-            stderr.end();
+            tap.stdout.end();
+            tap.stderr.end();
         } else {
-            state.taps.push(Tap { stdout, stderr, tty });
+            state.taps.push(tap);
         }
         (out, err)
     }
 
     fn write(&self, stream: node::Stream, bytes: &[u8]) {
         let mut state = self.0.lock();
+        state.keep(stream, bytes);
         match bytes.iter().rposition(|byte| *byte == b'\n') {
             Some(end) => state.tail = bytes[end + 1..].to_vec(),
             None => state.tail.extend_from_slice(bytes),
@@ -56,11 +95,7 @@ impl Taps {
         }
         state.taps.retain(|tap| !tap.stdout.is_abandoned());
         for tap in &state.taps {
-            match (tap.tty, stream) {
-                (true, _) => tap.stdout.write(&carriage(bytes)),
-                (false, node::Stream::Stdout) => tap.stdout.write(bytes),
-                (false, node::Stream::Stderr) => tap.stderr.write(bytes),
-            }
+            tap.write(stream, bytes);
         }
     }
 
@@ -119,5 +154,21 @@ mod tests {
         heard.clear();
         err.read_to_string(&mut heard).await.unwrap();
         assert!(heard.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_was_expected_hears_everything() {
+        let taps = Taps::expecting();
+        taps.write(node::Stream::Stdout, b"one\n");
+        taps.write(node::Stream::Stderr, b"oh\n");
+        let (mut out, mut err) = taps.join(false);
+        taps.write(node::Stream::Stdout, b"two\n");
+        let (mut second, _) = taps.join(false);
+        taps.end();
+        let mut heard = [String::new(), String::new(), String::new()];
+        out.read_to_string(&mut heard[0]).await.unwrap();
+        err.read_to_string(&mut heard[1]).await.unwrap();
+        second.read_to_string(&mut heard[2]).await.unwrap();
+        assert_eq!(heard, ["one\ntwo\n", "oh\n", ""]);
     }
 }

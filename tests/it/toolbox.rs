@@ -330,9 +330,9 @@ async fn files_are_copied_and_pods_debugged_with_kubectl() {
     for (line, typed, wanted, code) in [
         ("exec -i box -c box -- sh -c 'read x; echo got $x; exit 3'", "typed\n", "got typed\n", 3),
         (
-            "run once -i --rm --quiet --restart=Never --image=busybox -- sh -c 'cat; exit 4'",
+            "run once -i --rm --quiet --restart=Never --image=busybox -- sh -c 'echo began; cat; exit 4'",
             "through\n",
-            "through\n",
+            "began\nthrough\n",
             4,
         ),
         (

@@ -32,6 +32,8 @@ use queue::{Permit, Queue};
 
 /// Components up to this size are compiled in a blink, and never behind larger ones.
 const QUICK_BYTES_MAX: u64 = 512 << 10;
+/// What the form of an order is called that is made in haste, to be replaced by a better one: it waits for no other.
+pub const DRAFT: &str = "draft";
 /// Refusals that are remembered.
 const REFUSALS_MAX: usize = 4096;
 
@@ -118,6 +120,8 @@ struct Inner {
     quick: Arc<Queue>,
     /// All others.
     heavy: Arc<Queue>,
+    /// Those of [`DRAFT`], which must not wait for what they stand in for.
+    drafts: Arc<Queue>,
     jobs: Mutex<HashMap<PathBuf, Weak<Job>>>,
     refusals: Mutex<HashMap<PathBuf, ArtifactError>>,
 }
@@ -150,6 +154,7 @@ impl Artifacts {
             bounds,
             quick: Queue::new((cores / 2).max(1)),
             heavy: Queue::new((cores / 4).max(1)),
+            drafts: Queue::new((cores / 4).max(1)),
             jobs: Mutex::default(),
             refusals: Mutex::default(),
         };
@@ -224,7 +229,11 @@ impl Artifacts {
         compile: impl FnOnce(&Work) -> Result<Vec<u8>, ArtifactError> + Send + 'static,
     ) -> Result<watch::Receiver<Outcome>, ArtifactError> {
         let size = std::fs::metadata(order.source).map_or(0, |data| data.len());
-        let queue = if size <= QUICK_BYTES_MAX { &self.inner.quick } else { &self.inner.heavy };
+        let queue = match order.form {
+            DRAFT => &self.inner.drafts,
+            _ if size <= QUICK_BYTES_MAX => &self.inner.quick,
+            _ => &self.inner.heavy,
+        };
         let permit = queue.turn(order.owner).await;
         let (sender, receiver) = watch::channel(None);
         if self.inner.files.is_good(path) {

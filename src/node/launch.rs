@@ -129,6 +129,7 @@ async fn prepare(
     let prepared = context.sandbox.prepare(&image, form, namespace).await;
     stages.compile.observe(began.elapsed());
     prepared.map_err(|error| match error {
+        PrepareError::TooComplex(why) => LaunchError { reason: "ImageTooComplex", ..create_error(why) },
         PrepareError::Unfit(why) | PrepareError::Failed(why) => create_error(why),
     })?;
     let given = surroundings(context, order, &image).await?;

@@ -394,6 +394,9 @@ pub enum PrepareError {
     /// help (`CreateContainerError`).
     #[error("{0}")]
     Unfit(String),
+    /// Making it runnable costs more than this node allows (`ImageTooComplex`).
+    #[error("{0}")]
+    TooComplex(String),
     /// It may work later: no disk space, say (`CreateContainerError`, tried again).
     #[error("{0}")]
     Failed(String),

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Strategy, WasmBacktraceDetails};
 
 use crate::guest::Guest;
 use crate::spec::Form;
@@ -44,6 +44,8 @@ pub(crate) struct Engines {
     on_demand: [OnceLock<Result<Arc<Host>, String>>; 2],
     pool: [OnceLock<Option<Arc<Host>>>; 2],
     keys: [OnceLock<String>; 2],
+    /// The engine of drafts: code that is made in a fraction of the time, and is slower.
+    draft: OnceLock<Result<Arc<Host>, String>>,
 }
 
 impl Engines {
@@ -55,6 +57,7 @@ impl Engines {
             on_demand: Default::default(),
             pool: Default::default(),
             keys: Default::default(),
+            draft: OnceLock::new(),
         }
     }
 
@@ -63,6 +66,16 @@ impl Engines {
         let made = self.on_demand[usize::from(form.fuel)].get_or_init(|| {
             let engine = Engine::new(&config(form, InstanceAllocationStrategy::OnDemand))
                 .map_err(|error| format!("{error:#}"))?;
+            self.host(engine, None).map_err(|error| format!("{error:#}"))
+        });
+        made.clone()
+    }
+
+    /// The engine that loads drafts, if this build and this machine have the compiler for them. Their instances are allocated
+    /// on demand: a pool would be too much for what lives a few seconds.
+    pub fn draft(&self) -> Result<Arc<Host>, String> {
+        let made = self.draft.get_or_init(|| {
+            let engine = Engine::new(&draft_config()).map_err(|error| format!("{error:#}"))?;
             self.host(engine, None).map_err(|error| format!("{error:#}"))
         });
         made.clone()
@@ -118,6 +131,18 @@ impl Engines {
 /// An engine that compiles what [`Engines`] of another process load, and does nothing else.
 pub(crate) fn compiler(form: Form) -> Result<Engine, String> {
     Engine::new(&config(form, InstanceAllocationStrategy::OnDemand)).map_err(|error| format!("{error:#}"))
+}
+
+/// An engine that makes drafts and does nothing else.
+pub(crate) fn draft_compiler() -> Result<Engine, String> {
+    Engine::new(&draft_config()).map_err(|error| format!("{error:#}"))
+}
+
+/// The tunables are those of every engine; the compiler makes one pass over each function.
+fn draft_config() -> Config {
+    let mut config = config(Form::default(), InstanceAllocationStrategy::OnDemand);
+    config.strategy(Strategy::Winch);
+    config
 }
 
 /// What must be equal for an artifact of one engine to load in another.

@@ -62,7 +62,7 @@ pub use capabilities::sockets::Sockets;
 pub use command::Running;
 pub use container::Account;
 pub use handles::Handles;
-pub use program::{CompileError, LoadError, Program, compile_alone};
+pub use program::{CompileError, LoadError, Program, compile_alone, draft_alone};
 pub use server::{Server, StartError};
 pub use spec::{
     Common, Exit, Form, Grants, Kind, Limits, LogLevel, Mount, NoOutput, OnTrap, Outbound, Output, Place, Reason,
@@ -146,6 +146,19 @@ impl Runtime {
         let compiled = program::compile(&self.inner.engines, component, form, self.inner.cores);
         self.inner.families.compile_seconds.inc_by(began.elapsed().as_secs_f64());
         compiled
+    }
+
+    /// What a draft is good for; nothing where drafts cannot be made. Small components compile in a blink and need none, and
+    /// what counts fuel would count otherwise in a draft.
+    pub fn draft_key(&self) -> Option<String> {
+        let host = self.inner.engines.draft();
+        let host = host.map_err(|why| tracing::debug!(why, "no drafts are made")).ok()?;
+        Some(engine::compatibility_key(&host.engine))
+    }
+
+    /// As [`Runtime::load`], of a draft.
+    pub fn load_draft(&self, path: &Path) -> Result<Program, LoadError> {
+        ProgramInner::load_draft(&self.inner.engines, path).map(|inner| Program { inner: Arc::new(inner) })
     }
 
     /// Maps an artifact and finds out what it is. `path` must lie in a folder that only this user can write to, hold what

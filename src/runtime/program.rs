@@ -87,6 +87,15 @@ pub fn compile_alone(bytes: &[u8], form: Form) -> Result<Vec<u8>, CompileError> 
     compile_with(bytes, cores, || crate::engine::compiler(form))
 }
 
+/// As [`compile_alone`], by the compiler that takes a fraction of the time and makes slower code.
+///
+/// # Errors
+/// Why it does not compile; some features of WebAssembly are beyond this compiler.
+pub fn draft_alone(bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    compile_with(bytes, cores, crate::engine::draft_compiler)
+}
+
 fn compile_with(
     bytes: &[u8],
     cores: usize,
@@ -157,6 +166,8 @@ pub(crate) struct ProgramInner {
     pub imports: Vec<String>,
     path: PathBuf,
     engines: Arc<Engines>,
+    /// Made in haste.
+    draft: bool,
 }
 
 impl std::fmt::Debug for Program {
@@ -174,6 +185,11 @@ impl Program {
         }
     }
 
+    /// Whether it is a draft, slower than it could be.
+    pub fn is_draft(&self) -> bool {
+        self.inner.draft
+    }
+
     /// The form that it was compiled in.
     pub fn form(&self) -> Form {
         self.inner.form
@@ -189,6 +205,23 @@ impl ProgramInner {
             Ok(found) => found,
             Err(_) => on_demand(engines, path, form)?,
         };
+        Self::link(engines, path, (form, false), host, component)
+    }
+
+    /// As [`ProgramInner::load`], of a draft.
+    pub fn load_draft(engines: &Arc<Engines>, path: &Path) -> Result<Self, LoadError> {
+        let host = engines.draft().map_err(LoadError::Engine)?;
+        let component = deserialize(&host.engine, path).map_err(|error| LoadError::Artifact(format!("{error:#}")))?;
+        Self::link(engines, path, (Form::default(), true), host, component)
+    }
+
+    fn link(
+        engines: &Arc<Engines>,
+        path: &Path,
+        (form, draft): (Form, bool),
+        host: Arc<Host>,
+        component: Component,
+    ) -> Result<Self, LoadError> {
         let exports = exports(&component);
         let imports = imports(&component);
         let (initial_bytes, slots) = needs(&component);
@@ -200,6 +233,7 @@ impl ProgramInner {
             imports,
             path: path.to_owned(),
             engines: Arc::clone(engines),
+            draft,
         };
         match Entry::of(&exports) {
             Some(Entry::Http(line)) => {
@@ -221,6 +255,10 @@ impl ProgramInner {
         let Ready::Http { fresh, reuse } = &self.ready else { return Err("the program is a command".to_owned()) };
         let line = if matches!(fresh.pre, HttpPre::First(_)) { WASI_LINE } else { WASI_LINE_NEXT };
         let made = reuse.get_or_init(|| {
+            if self.draft {
+                // Allocated on demand already.
+                return Ok(Arc::clone(fresh));
+            }
             let (host, component) =
                 on_demand(&self.engines, &self.path, self.form).map_err(|error| error.to_string())?;
             let pre = link(&host, &component).and_then(|pre| http_pre(pre, line)).map_err(|error| error.to_string())?;

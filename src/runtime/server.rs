@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use http::HeaderValue;
 use http::header::HOST;
@@ -92,8 +93,8 @@ pub struct Server {
 
 pub(crate) struct Inner {
     pub container: Arc<Container>,
-    pub program: Program,
-    pub maker: Arc<Maker<HttpPre>>,
+    /// What new instances are made of.
+    pub code: ArcSwap<Code>,
     idle: Option<Idle>,
     /// Instances that answer many requests at once: those of 0.3, where they are reused.
     shared: Option<Shared>,
@@ -107,8 +108,16 @@ pub(crate) struct Inner {
     on_trap: Option<OnTrap>,
 }
 
+/// A program, and how its instances are made here.
+pub(crate) struct Code {
+    pub program: Program,
+    pub maker: Arc<Maker<HttpPre>>,
+}
+
 /// A running request's room; given back when its instance is gone.
 pub(crate) struct Place {
+    /// The code that the room is for: another program may have come in its place meanwhile.
+    code: Arc<Code>,
     container: Arc<Container>,
     since: Instant,
     _share: OwnedSemaphorePermit,
@@ -138,8 +147,7 @@ impl Server {
         };
         let inner = Arc::new(Inner {
             container,
-            program: program.clone(),
-            maker,
+            code: ArcSwap::from_pointee(Code { program: program.clone(), maker }),
             idle: (spec.reuse && !next).then(Idle::default),
             shared,
             timeout: spec.request_timeout,
@@ -175,6 +183,19 @@ impl Server {
     /// Where it books what it uses, for what is run beside it.
     pub fn account(&self) -> Account {
         self.inner.container.account()
+    }
+
+    /// Makes new instances of `program` from now on: the same component, compiled otherwise. Instances that live on, because
+    /// they are reused, stay what they are. Answers whether anything changed.
+    pub fn replace(&self, program: &Program) -> bool {
+        let lasting = self.inner.idle.is_some() || self.inner.shared.is_some();
+        match &program.inner.ready {
+            Ready::Http { fresh, .. } if !lasting => {
+                self.inner.code.store(Arc::new(Code { program: program.clone(), maker: Arc::clone(fresh) }));
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Holds it to other limits from now on.
@@ -282,14 +303,15 @@ impl Inner {
     /// Waits for the container's share and the pool to have room.
     async fn admit(&self, since: Instant, deadline: Option<Instant>) -> Result<Place, CallError> {
         let share = self.permit(&self.share, 1, deadline).await?;
-        let slots = match &self.maker.host.slots {
+        let code = self.code.load_full();
+        let slots = match &code.maker.host.slots {
             Some(slots) if self.idle.is_none() && self.shared.is_none() => {
-                Some(self.permit(slots, self.program.inner.slots, deadline).await?)
+                Some(self.permit(slots, code.program.inner.slots, deadline).await?)
             }
             _ => None,
         };
         self.container.counts.in_flight.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { container: Arc::clone(&self.container), since, _share: share, _slots: slots })
+        Ok(Place { code, container: Arc::clone(&self.container), since, _share: share, _slots: slots })
     }
 
     async fn permit(
@@ -326,13 +348,14 @@ impl Inner {
     ) -> Result<Exchange, CallError> {
         let host_failed = |error: wasmtime::Error| CallError::Guest(format!("{error:#}"));
         let deadline = connection.deadline;
-        let mut instance = self.instance(connection).map_err(host_failed)?;
+        let code = Arc::clone(&place.code);
+        let mut instance = self.instance(&code, connection).map_err(host_failed)?;
         instance.meter.start(deadline);
         let meter = Arc::clone(&instance.meter);
         let (sender, head) = oneshot::channel::<Head>();
         let scheme = scheme(&request);
         give_host(&mut request, &self.container);
-        let lasting = matches!(self.maker.pre, HttpPre::Next(_));
+        let lasting = matches!(code.maker.pre, HttpPre::Next(_));
         let call = if lasting {
             Call::Next(Incoming { request, scheme, head: sender })
         } else {
@@ -346,7 +369,7 @@ impl Inner {
         let mut live = Live { instance, place };
         let server = Arc::clone(self);
         let future = Box::pin(async move {
-            let outcome = match (&server.maker.pre, call) {
+            let outcome = match (&code.maker.pre, call) {
                 (HttpPre::First(pre), Call::First(request, out)) => live.instance.handle(pre, request, out).await,
                 (HttpPre::Next(pre), Call::Next(incoming)) => live.instance.handle_next(pre, incoming).await,
                 _ => Ok(()),
@@ -366,7 +389,7 @@ impl Inner {
     }
 
     /// An instance for the next request: a kept one, or a store for a new one.
-    fn instance(&self, connection: Connection) -> wasmtime::Result<Instance> {
+    fn instance(&self, code: &Code, connection: Connection) -> wasmtime::Result<Instance> {
         let mut instance = match self.idle.as_ref().and_then(Idle::take) {
             Some(mut kept) => {
                 let guest = kept.store.data_mut();
@@ -374,9 +397,9 @@ impl Inner {
                 guest.memory.forget_refusal();
                 kept
             }
-            None => Instance::new(store(&self.maker.host.engine, &self.container, connection)?, &self.container),
+            None => Instance::new(store(&code.maker.host.engine, &self.container, connection)?, &self.container),
         };
-        if self.program.form().fuel {
+        if code.program.form().fuel {
             instance.store.set_fuel(self.container.spec.fuel.unwrap_or(u64::MAX))?;
         }
         Ok(instance)

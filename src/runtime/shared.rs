@@ -198,9 +198,10 @@ impl Drop for Used {
 fn start(server: &Arc<Inner>) -> wasmtime::Result<Arc<Worker>> {
     let container = &server.container;
     let nobody = Connection { source: container.spec.address, deadline: None, depth: 0 };
-    let mut instance = Instance::new(store(&server.maker.host.engine, container, nobody)?, container);
+    let code = server.code.load_full();
+    let mut instance = Instance::new(store(&code.maker.host.engine, container, nobody)?, container);
     instance.meter.start(None);
-    if server.program.form().fuel {
+    if code.program.form().fuel {
         instance.store.set_fuel(container.spec.fuel.unwrap_or(u64::MAX))?;
     }
     let (jobs, queue) = mpsc::unbounded_channel();
@@ -217,8 +218,8 @@ fn start(server: &Arc<Inner>) -> wasmtime::Result<Arc<Worker>> {
         task: Mutex::default(),
     });
     // The container's own requests hold the server; its instances do not, or neither would ever go.
-    let (of, program) = (Arc::downgrade(server), Arc::clone(&server.maker));
-    let fuel = server.program.form().fuel.then(|| container.spec.fuel.unwrap_or(u64::MAX));
+    let (of, program) = (Arc::downgrade(server), Arc::clone(&code.maker));
+    let fuel = code.program.form().fuel.then(|| container.spec.fuel.unwrap_or(u64::MAX));
     let serving = async move {
         let outcome = match &program.pre {
             HttpPre::Next(pre) => serve(&mut instance, pre, queue, fuel).await,

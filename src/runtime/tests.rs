@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods)]
 
 mod commands;
+mod drafts;
 mod limits;
 mod next;
 mod programs;

@@ -19,11 +19,11 @@ const LOOK_MAX: Duration = Duration::from_millis(50);
 const WORDS_MAX: u64 = 16 << 10;
 
 /// Runs the compiler until it ends, or must.
-pub(super) fn compile(compiler: &Path, form: Form, work: &Work) -> Result<Vec<u8>, ArtifactError> {
+pub(super) fn compile(compiler: &Path, form: &str, work: &Work) -> Result<Vec<u8>, ArtifactError> {
     let failed = |error: std::io::Error| ArtifactError::Failed(format!("{}: {error}", compiler.display()));
     let mut child = Command::new(compiler)
         .arg(COMPILE_VERB)
-        .arg(if form.fuel { "fuel" } else { "plain" })
+        .arg(form)
         .arg(&work.source)
         .arg(&work.scratch)
         // Its end is how the compiler learns that this process is gone.
@@ -79,9 +79,13 @@ fn wait(child: &mut Child, work: &Work) -> Result<Result<std::process::ExitStatu
 pub fn compile_component(arguments: &[OsString]) -> ExitCode {
     let [form, source, output] = arguments else { return ExitCode::FAILURE };
     end_with_parent();
-    let form = Form { fuel: form == "fuel" };
     let Ok(component) = std::fs::read(source) else { return ExitCode::FAILURE };
-    match runtime::compile_alone(&component, form) {
+    let compiled = if form == images::DRAFT {
+        runtime::draft_alone(&component)
+    } else {
+        runtime::compile_alone(&component, Form { fuel: form == "fuel" })
+    };
+    match compiled {
         Ok(compiled) => {
             let written = base::files::write_atomically(Path::new(output), &compiled, base::files::Access::Private);
             if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -27,6 +27,7 @@ mod rivals;
 mod rollout;
 mod rooms;
 mod samples;
+mod scheduling;
 mod table;
 mod victim;
 mod wire;
@@ -45,6 +46,7 @@ const SECTIONS: &[Section] = &[
     ("api", control_plane::run),
     ("rollout", rollout::run),
     ("workloads", workloads::run),
+    ("scheduling", scheduling::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,13 +1,15 @@
 //! Telling people what happened: core/v1 Events.
 //!
 //! *Guarantees*: [`Recorder::event`] never waits and never fails. The same thing said again raises a count on one Event
-//! object. What cannot be written after a few tries is dropped, as Events are best effort.
+//! object. What cannot be written after a few tries is dropped, as Events are best effort; so is good news when there is
+//! more of it than anybody could read. Bad news goes first.
 //!
 //! ```text
-//! event() → Aggregates (what is to be said, how often) → Queue → 8 writers → POST, then PATCH count
+//! event() → Aggregates (what is to be said, how often) → Pace → Queue → 8 writers → POST, then PATCH count
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::Tasks;
 use futures::StreamExt;
@@ -17,14 +19,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use kube::{Client, Resource};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::controller::{Delays, Next, Queue};
 
 mod aggregate;
+mod pace;
 #[cfg(test)]
 mod tests;
 
 use aggregate::{Aggregates, Line, Said, Write};
+use pace::Pace;
 
 /// Whether an Event is good or bad news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +59,7 @@ struct Shared {
     component: String,
     host: Option<String>,
     aggregates: Mutex<Aggregates>,
+    pace: Mutex<Pace>,
     queue: Queue<Said>,
 }
 
@@ -61,6 +67,8 @@ struct Shared {
 const WAITING_MAX: usize = 10_000;
 const WRITERS: usize = 8;
 const TRIES: u32 = 6;
+/// How long it takes at most until a count is written that was raised while the Event waited: many in a row are one write.
+const AGAIN: Duration = Duration::from_millis(100);
 
 impl Recorder {
     /// A recorder that writes through `client` as `component`, on `host` when the component belongs to a node.
@@ -70,6 +78,7 @@ impl Recorder {
                 component: component.into(),
                 host,
                 aggregates: Mutex::default(),
+                pace: Mutex::default(),
                 queue: Queue::new(Delays::default()),
             }),
         };
@@ -109,9 +118,15 @@ impl Recorder {
             tracing::debug!("too many events wait; one is dropped");
             return;
         }
-        let said = self.shared.aggregates.lock().say(line, jiff::Timestamp::now());
-        if let Some(said) = said {
-            self.shared.queue.add(said);
+        let (said, waits) = self.shared.aggregates.lock().say(line, jiff::Timestamp::now());
+        let wait = match severity {
+            Severity::Warning => Some(Duration::ZERO),
+            Severity::Normal if waits => Some(AGAIN),
+            Severity::Normal => self.shared.pace.lock().wait(Instant::now()),
+        };
+        match wait {
+            Some(wait) => self.shared.queue.add_after(said, wait),
+            None => tracing::debug!("too many events wait; one is dropped"),
         }
     }
 }

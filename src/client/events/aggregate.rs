@@ -52,6 +52,8 @@ pub(super) struct Aggregates {
     said: HashMap<Said, Aggregate>,
     order: VecDeque<Said>,
     similar: HashMap<u64, Similar>,
+    /// As they were begun: the first of them is the first to be forgotten.
+    begun: VecDeque<(Timestamp, u64)>,
 }
 
 const KEPT_MAX: usize = 4096;
@@ -65,8 +67,8 @@ fn hash(parts: impl Hash) -> u64 {
 }
 
 impl Aggregates {
-    /// Counts a line and names the aggregate that is to be written.
-    pub(super) fn say(&mut self, line: Line, now: Timestamp) -> Option<Said> {
+    /// Counts a line and names the aggregate that is to be written, and whether that waits to be written already.
+    pub(super) fn say(&mut self, line: Line, now: Timestamp) -> (Said, bool) {
         let about = &line.about;
         let group = hash((
             &about.kind,
@@ -82,10 +84,11 @@ impl Aggregates {
         let message =
             if combined { format!("(combined from similar events): {}", line.message) } else { line.message.clone() };
         if let Some(aggregate) = self.said.get_mut(&said) {
+            let waits = aggregate.written != aggregate.write.count;
             aggregate.write.count += 1;
             aggregate.write.last = now;
             aggregate.write.message = message;
-            return Some(said);
+            return (said, waits);
         }
         if self.order.len() >= KEPT_MAX
             && let Some(oldest) = self.order.pop_front()
@@ -98,17 +101,23 @@ impl Aggregates {
         let write = Write { line, message, name, created: false, count: 1, first: now, last: now };
         self.said.insert(said, Aggregate { write, written: 0, tries: 0 });
         self.order.push_back(said);
-        Some(said)
+        (said, false)
     }
 
     fn is_flood(&mut self, group: u64, message: u64, now: Timestamp) -> bool {
-        if self.similar.len() >= KEPT_MAX {
-            self.similar.retain(|_, similar| now.duration_since(similar.since) < SIMILAR_WINDOW);
+        let is_open = |similar: &Similar| now.duration_since(similar.since) < SIMILAR_WINDOW;
+        if !self.similar.get(&group).is_some_and(is_open) {
+            // One goes for each that comes: looking through all of them at every line would cost more than the line.
+            if self.begun.len() >= KEPT_MAX
+                && let Some((since, oldest)) = self.begun.pop_front()
+                && self.similar.get(&oldest).is_some_and(|similar| similar.since == since)
+            {
+                self.similar.remove(&oldest);
+            }
+            self.similar.insert(group, Similar { since: now, messages: Vec::new() });
+            self.begun.push_back((now, group));
         }
-        let similar = self.similar.entry(group).or_insert_with(|| Similar { since: now, messages: Vec::new() });
-        if now.duration_since(similar.since) >= SIMILAR_WINDOW {
-            *similar = Similar { since: now, messages: Vec::new() };
-        }
+        let Some(similar) = self.similar.get_mut(&group) else { return false };
         if similar.messages.contains(&message) {
             return false;
         }

@@ -166,7 +166,7 @@ impl preopens::Host for Guest {
                 directories.push((directory, mount.guest_path.clone()));
             }
         }
-        if let Some(here) = crate::mounts::working(&container.spec)? {
+        if let Some(here) = crate::mounts::here(&container.spec)? {
             directories.push((self.table.push(here)?, crate::mounts::HERE.to_owned()));
         }
         Ok(directories)

@@ -33,13 +33,18 @@ fn descriptor(opened: File, read_only: bool) -> Descriptor {
     Descriptor::Dir(Dir::new(opened, permissions, mode, false))
 }
 
-/// The working directory, where it lies in a volume; made if it is not there, as other runtimes do. With a volume at `/` there
-/// is none: to libraries that and `.` are the same.
-pub(crate) fn working(spec: &Common) -> io::Result<Option<Descriptor>> {
-    let Some(path) = &spec.working_dir else { return Ok(None) };
+/// What stands for the working directory among the guest's directories. With a volume at `/` nothing does: to libraries that
+/// and `.` are the same.
+pub(crate) fn here(spec: &Common) -> io::Result<Option<Descriptor>> {
     if spec.mounts.iter().any(|mount| mount.guest_path.trim_matches('/').is_empty()) {
         return Ok(None);
     }
+    working(spec)
+}
+
+/// The working directory, where it lies in a volume; made if it is not there, as other runtimes do.
+pub(crate) fn working(spec: &Common) -> io::Result<Option<Descriptor>> {
+    let Some(path) = &spec.working_dir else { return Ok(None) };
     let below = |mount: &Mount| {
         let rest = Path::new(path).strip_prefix(mount.guest_path.trim_end_matches('/')).ok()?;
         let plain = rest.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));

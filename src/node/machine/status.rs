@@ -201,9 +201,9 @@ impl PodMachine {
             }
         };
         let mut pod_ready = ready("Ready");
-        if let (true, Some(gate)) = (pod_ready.holds, closed_gate(pod, old)) {
-            let message = format!("the status of pod readiness gate \"{gate}\" is not \"True\"");
-            pod_ready = Fact::fails("Ready", "ReadinessGatesNotReady", Some(message));
+        let closed = closed_gates(pod, old);
+        if pod_ready.holds && !closed.is_empty() {
+            pod_ready = Fact::fails("Ready", "ReadinessGatesNotReady", Some(closed.join(", ")));
         }
         let mut facts = vec![sandbox, initialized, pod_ready, ready("ContainersReady"), Fact::holds("PodScheduled")];
         if let Some(judgement) = self.judgement.as_ref().filter(|judgement| judgement.disruption) {
@@ -230,13 +230,18 @@ pub(crate) fn is_ours(condition: &PodCondition) -> bool {
     OURS.contains(&condition.type_.as_str())
 }
 
-/// A readiness gate that nobody has opened.
-fn closed_gate<'a>(pod: &'a Pod, status: &PodStatus) -> Option<&'a str> {
-    let gates = pod.spec.as_ref()?.readiness_gates.as_ref()?;
-    let open = |kind: &str| {
-        status.conditions.iter().flatten().any(|condition| condition.type_ == kind && condition.status == "True")
+/// What is to be said of the readiness gates that nobody has opened.
+fn closed_gates(pod: &Pod, status: &PodStatus) -> Vec<String> {
+    let conditions = || status.conditions.iter().flatten();
+    let said = |kind: &str| match conditions().find(|condition| condition.type_ == kind) {
+        None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
+        Some(condition) if condition.status == "True" => None,
+        Some(condition) => {
+            Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", condition.status))
+        }
     };
-    gates.iter().map(|gate| gate.condition_type.as_str()).find(|kind| !open(kind))
+    let gates = pod.spec.iter().flat_map(|spec| spec.readiness_gates.iter().flatten());
+    gates.filter_map(|gate| said(&gate.condition_type)).collect()
 }
 
 impl Container {

@@ -31,6 +31,9 @@ use super::content::{self, Files};
 use super::{Volumes, payload, place, tokens, used};
 use crate::sources::{Names, Sources};
 
+#[cfg(test)]
+mod tests;
+
 /// So many pods are looked after at once.
 const AT_ONCE: usize = 8;
 const RETRY: Duration = Duration::from_secs(5);
@@ -54,6 +57,8 @@ struct Entry {
     busy: bool,
     /// Something changed while it was busy.
     again: bool,
+    /// Its tokens neared their end meanwhile.
+    renew_again: bool,
 }
 
 enum Asked {
@@ -123,7 +128,7 @@ pub(super) fn observe(volumes: &Volumes, pod: &Pod, made: &[&Volume], sources: &
     if made_of.is_empty() && renew_at.is_none() && !made.iter().any(|volume| content::is_downward(volume)) {
         return;
     }
-    let entry = Entry { key, pod_ip, made_of, renew_at, busy: false, again: false };
+    let entry = Entry { key, pod_ip, made_of, renew_at, busy: false, again: false, renew_again: false };
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     let _ = volumes.0.refresh.0.send(Asked::Observe(uid, Box::new(entry)));
 }
@@ -203,6 +208,8 @@ impl Keeper {
                     entry.made_of.extend(old.made_of);
                     entry.renew_at = [entry.renew_at, old.renew_at].into_iter().flatten().min();
                     entry.busy = old.busy;
+                    entry.again = old.again;
+                    entry.renew_again = old.renew_again;
                 }
                 self.join(uid, *entry);
             }
@@ -271,6 +278,7 @@ impl Keeper {
         let Some(entry) = self.pods.get_mut(uid) else { return };
         if std::mem::replace(&mut entry.busy, true) {
             entry.again = true;
+            entry.renew_again |= renew;
             return;
         }
         let (volumes, out, room) = (self.volumes.clone(), self.out.clone(), Arc::clone(&self.room));
@@ -298,7 +306,7 @@ impl Keeper {
         let Some(mut entry) = self.pods.remove(uid) else { return };
         self.leave(uid, &entry);
         entry.busy = false;
-        let again = std::mem::take(&mut entry.again);
+        let (again, renew) = (std::mem::take(&mut entry.again), std::mem::take(&mut entry.renew_again));
         match made {
             Some(made) => {
                 entry.made_of = made.made_of;
@@ -308,7 +316,7 @@ impl Keeper {
         }
         self.join(uid.to_owned(), entry);
         if again {
-            self.begin(uid, false);
+            self.begin(uid, renew);
         }
     }
 }

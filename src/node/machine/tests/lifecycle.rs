@@ -254,3 +254,27 @@ fn a_probe_that_cannot_be_run_says_so_and_decides_nothing() {
     assert_eq!((story.reasons(), story.stops()), (vec!["Unhealthy"], vec![]));
     assert_eq!(messages(&story), ["Liveness probe errored and resulted in unknown state: no"]);
 }
+
+#[test]
+fn readiness_gates_hold_a_pod_back_until_somebody_opens_them() {
+    let gates = json!([{ "conditionType": "a.com/one" }, { "conditionType": "a.com/two" }]);
+    let spec = json!({ "readinessGates": gates, "containers": [{ "name": "a", "image": "i" }] });
+    let missing = |gate: &str| format!("corresponding condition of pod readiness gate {gate:?} does not exist.");
+    let closed = "the status of pod readiness gate \"a.com/two\" is not \"True\", but False";
+    for (one, two, wanted) in [
+        (None, None, Some(format!("{}, {}", missing("a.com/one"), missing("a.com/two")))),
+        (Some("True"), Some("False"), Some(closed.to_owned())),
+        (Some("True"), Some("True"), None),
+    ] {
+        let given = [("a.com/one", one), ("a.com/two", two)];
+        let given = given.into_iter().filter_map(|(kind, status)| Some(json!({ "type": kind, "status": status? })));
+        let mut story = Story::with_status(spec.clone(), json!({ "conditions": given.collect::<Vec<_>>() }));
+        story.up(0);
+        let conditions = story.status().conditions.unwrap();
+        let of = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind).unwrap().clone();
+        assert_eq!(of("ContainersReady").status, "True");
+        let ready = of("Ready");
+        assert_eq!((ready.status == "True", &ready.message), (wanted.is_none(), &wanted));
+        assert_eq!(ready.reason.as_deref(), wanted.map(|_| "ReadinessGatesNotReady"));
+    }
+}

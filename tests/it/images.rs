@@ -143,7 +143,10 @@ async fn an_image_of_another_cluster_is_for_those_who_may_read_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn images_of_many_makes_run_and_too_large_ones_say_which_bound_they_break() {
     let compile_bounds = images::Bounds { functions: 50, ..images::Bounds::default() };
-    let cluster = with_samples_and(&["hello"], Config { compile_bounds, ..Config::default() }).await;
+    // What other tests compiled would be taken as it is.
+    let folder = tempfile::tempdir().unwrap();
+    let artifacts = Some(folder.path().to_owned());
+    let cluster = with_samples_and(&["hello"], Config { compile_bounds, artifacts, ..Config::default() }).await;
     let part = wat::parse_str(PART).unwrap();
     // Two layers: the upper one takes a file away from the lower, so that one component is left.
     let layers = [

@@ -121,6 +121,7 @@ const LANGUAGE: &[(&str, &str, i32)] = &[
     ),
     ("echo ${missing:?is needed}; echo not here", "", 2),
     ("set -u; echo $missing; echo not here", "", 2),
+    (r#"x='a b'; echo "${x:-"no"} ${y:-"two  words"}" ${y:-"$x"}"#, "a b two  words a b\n", 0),
     // Lists and their codes.
     (
         "false || echo or; true && echo and; ! false; echo $?; (exit 3); echo $?; false | true; echo $?",

@@ -16,7 +16,10 @@ pub fn text(marked: &[Marked]) -> String {
 }
 
 pub fn is_pattern(marked: &[Marked]) -> bool {
-    marked.iter().any(|(c, quoted)| !quoted && matches!(c, '*' | '?' | '['))
+    let is = |wanted: char| marked.iter().position(|(c, quoted)| !quoted && *c == wanted);
+    // `[` alone is a command, and a frequent one.
+    let class = is('[').is_some_and(|at| marked[at + 1..].iter().any(|(c, _)| *c == ']'));
+    class || is('*').is_some() || is('?').is_some()
 }
 
 /// Whether the whole text fits.

@@ -35,22 +35,33 @@ pub fn plain_text(word: &Word) -> (String, bool) {
 /// A here-document's body: as in double quotes, but for the quotes themselves.
 pub fn here_document(text: &str) -> Parsed<Word> {
     let mut parser = Parser::new(text);
-    Ok(vec![Piece::Double(parser.double(None)?)])
+    Ok(vec![Piece::Double(parser.double(Ends::Text)?)])
 }
 
 /// The expression of an arithmetic expansion.
 fn arithmetic(text: &str) -> Parsed<Word> {
     let mut parser = Parser::new(text);
-    parser.double(None)
+    parser.double(Ends::Text)
 }
 
 /// What stands in `${x:-…}` and the like, and in prompts.
 fn operand(text: &str, quoted: bool) -> Parsed<Word> {
     let mut parser = Parser::new(text);
     if quoted {
-        return Ok(vec![Piece::Double(parser.double(None)?)]);
+        return Ok(vec![Piece::Double(parser.double(Ends::Brace)?)]);
     }
     parser.pieces(|_| false)
+}
+
+/// What ends text in which only `$`, backquotes and some backslashes are special.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// The quote.
+    Quote,
+    /// The brace of a parameter that is itself in quotes; the text is what stands before it.
+    Brace,
+    /// The text does: a here-document.
+    Text,
 }
 
 fn push(word: &mut Word, c: char) {
@@ -81,7 +92,7 @@ impl Parser {
                     None => push(&mut word, '\\'),
                 },
                 '\'' => word.push(Piece::Quoted(self.single()?)),
-                '"' => word.push(Piece::Double(self.double(Some('"'))?)),
+                '"' => word.push(Piece::Double(self.double(Ends::Quote)?)),
                 '`' => word.push(Piece::Command(self.backquoted()?)),
                 '$' if self.peek() == Some('\'') => {
                     self.at += 1;
@@ -136,26 +147,28 @@ impl Parser {
     }
 
     /// What is in double quotes, up to `end` or the end of the text.
-    pub(super) fn double(&mut self, end: Option<char>) -> Parsed<Word> {
+    pub(super) fn double(&mut self, ends: Ends) -> Parsed<Word> {
         let mut word = Word::new();
         let mut text = String::new();
         loop {
             let Some(c) = self.peek() else {
-                if end.is_some() {
+                if ends == Ends::Quote {
                     return Err(ParseError::Incomplete("\""));
                 }
                 break;
             };
             self.at += 1;
             match c {
-                c if Some(c) == end => break,
+                '"' if ends == Ends::Quote => break,
+                // `"${x:-"…"}"`: quotes within quotes change nothing.
+                '"' if ends == Ends::Brace => {}
                 '\\' => match self.peek() {
                     Some('\n') => self.at += 1,
                     Some(next @ ('$' | '`' | '\\')) => {
                         self.at += 1;
                         text.push(next);
                     }
-                    Some('"') if end.is_some() => {
+                    Some('"') if ends != Ends::Text => {
                         self.at += 1;
                         text.push('"');
                     }
@@ -342,7 +355,7 @@ impl Parser {
                 '}' => depth -= 1,
                 '\\' => self.at += 1,
                 '\'' => drop(self.single_or_not()),
-                '"' => drop(self.double(Some('"'))?),
+                '"' => drop(self.double(Ends::Quote)?),
                 '$' if self.peek() == Some('{') => {
                     self.at += 1;
                     depth += 1;

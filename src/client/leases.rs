@@ -116,16 +116,18 @@ impl Candidate {
     async fn win(&mut self) {
         let mut complained = false;
         loop {
-            match self.attempt(false).await {
-                Outcome::Held => break,
-                Outcome::Taken => {
+            // A server that does not answer is asked again.
+            match tokio::time::timeout(self.election.timing.renew, self.attempt(false)).await {
+                Ok(Outcome::Held) => break,
+                Ok(Outcome::Taken) => {
                     if !std::mem::replace(&mut complained, true) {
                         tracing::info!(lease = self.election.name, holder = self.holder(), "another one leads");
                     }
                 }
-                Outcome::Failed(error) => {
+                Ok(Outcome::Failed(error)) => {
                     tracing::debug!(lease = self.election.name, error = crate::explain(&error), "cannot ask");
                 }
+                Err(_) => tracing::debug!(lease = self.election.name, "no answer"),
             }
             // Spread, so that candidates do not go on colliding.
             tokio::time::sleep(self.election.timing.retry.min(TRY_EVERY).mul_f64(rand::random_range(1.0..2.2))).await;

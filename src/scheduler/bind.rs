@@ -1,5 +1,6 @@
 //! Telling the server: where a pod goes, why it goes nowhere, and who gives way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::Client;
@@ -48,12 +49,22 @@ pub(crate) struct Word {
 #[derive(Clone)]
 pub(crate) struct Binder {
     client: Client,
-    events: Recorder,
+    /// By profile: each speaks in its own name.
+    events: Arc<[(String, Recorder)]>,
 }
 
 impl Binder {
-    pub(crate) fn new(client: Client, events: Recorder) -> Self {
-        Self { client, events }
+    /// `events` are by the names of the profiles.
+    pub(crate) fn new(client: Client, events: Vec<(String, Recorder)>) -> Self {
+        Self { client, events: events.into() }
+    }
+
+    /// Says something about `about` in the name of the scheduler of `pod`.
+    fn say(&self, pod: &Pod, about: &Pod, severity: Severity, reason: &str, message: impl Into<String>) {
+        let name = scheduler_of(pod);
+        if let Some((_, events)) = self.events.iter().find(|(profile, _)| profile == name) {
+            events.event(reference(about), severity, reason, message);
+        }
     }
 
     fn api(&self, key: &Key) -> Api<Pod> {
@@ -81,7 +92,7 @@ impl Binder {
         match bound {
             Ok(_) => {
                 let message = format!("Successfully assigned {key} to {node}");
-                self.events.normal(ask.pod.as_ref(), "Scheduled", message);
+                self.say(&ask.pod, &ask.pod, Severity::Normal, "Scheduled", message);
                 Bound::Yes
             }
             Err(error) if client::is_not_found(&error) || client::is_conflict(&error) => {
@@ -91,7 +102,7 @@ impl Binder {
             Err(error) => {
                 tracing::warn!(pod = %key, node, error = client::explain(&error), "binding failed");
                 let message = format!("binding rejected: {}", client::explain(&error));
-                self.events.warning(ask.pod.as_ref(), "FailedScheduling", message);
+                self.say(&ask.pod, &ask.pod, Severity::Warning, "FailedScheduling", message);
                 Bound::Failed
             }
         }
@@ -113,7 +124,7 @@ impl Binder {
         };
         tracing::info!(pod = %ask.key, node, why, "volumes are not there");
         let message = format!("running PreBind plugin \"VolumeBinding\": binding volumes: {why}");
-        self.events.warning(ask.pod.as_ref(), "FailedScheduling", message);
+        self.say(&ask.pod, &ask.pod, Severity::Warning, "FailedScheduling", message);
         Bound::Failed
     }
 
@@ -155,7 +166,7 @@ impl Binder {
     pub(crate) async fn tell(&self, ask: &Ask, word: Word) {
         let Word { message: why, nomination } = word;
         let pod = ask.pod.as_ref();
-        self.events.warning(pod, "FailedScheduling", why.as_str());
+        self.say(pod, pod, Severity::Warning, "FailedScheduling", why.as_str());
         let seen = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let seen = seen.into_iter().find(|condition| condition.type_ == "PodScheduled");
         let told = seen.is_some_and(|seen| seen.status == "False" && seen.message.as_ref() == Some(&why));
@@ -221,7 +232,7 @@ impl Binder {
             }
             _ => {
                 let message = format!("Preempted by pod {} on node {node}", ask.uid);
-                self.events.event(reference(victim.pod.as_ref()), Severity::Normal, "Preempted", message);
+                self.say(&ask.pod, &victim.pod, Severity::Normal, "Preempted", message);
                 true
             }
         }

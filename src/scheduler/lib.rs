@@ -20,8 +20,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
 use base::Tasks;
 use client::Client;
 use client::events::Recorder;
@@ -71,8 +69,8 @@ pub fn start(client: Client, informers: &Informers, config: Config, tasks: &Task
             informers.of::<StorageClass>(),
         ),
     };
-    let name = config.profiles.0.first().map_or("default-scheduler", |profile: &Arc<_>| profile.name.as_str());
-    let events = Recorder::new(client.clone(), tasks, name, None);
+    let recorder = |name: &str| (name.to_owned(), Recorder::new(client.clone(), tasks, name, None));
+    let events = config.names().map(recorder).collect();
     let scheduler = run::Scheduler::new(watched, bind::Binder::new(client, events), config, metrics);
     let shutdown = tasks.shutdown();
     tasks.service("scheduler", async move {

@@ -38,7 +38,7 @@ impl Stage {
         let (bound, tasks) = (Arc::new(Mutex::new(Vec::new())), Tasks::new());
         let client = server(&watched.pods, bound.clone());
         let events = Recorder::new(client.clone(), &tasks, "default-scheduler", None);
-        let binder = Binder::new(client, events);
+        let binder = Binder::new(client, vec![("default-scheduler".to_owned(), events)]);
         let metrics = SchedulerMetrics::new(&Metrics::default());
         tasks.job("scheduler", Scheduler::new(watched.clone(), binder, Config::default(), metrics).run());
         watched.namespaces.replace([]);

@@ -33,6 +33,7 @@ mod outbound;
 mod paths;
 mod pipe;
 mod port_forward;
+mod registry_sweep;
 mod restore;
 mod roles;
 mod running;

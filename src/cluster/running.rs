@@ -143,6 +143,9 @@ impl Cluster {
         } else {
             None
         };
+        if control.is_some() && !config.roles.has(Role::Node) {
+            crate::registry_sweep::start(images.clone(), tasks);
+        }
         let upstream = upstream(&config, control.as_ref()).await?;
         let server_url = match &control {
             Some(control) => kubeconfig::server_url(control.address),

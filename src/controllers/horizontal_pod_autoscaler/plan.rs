@@ -17,7 +17,7 @@ use super::custom::Readings;
 use super::figures::{Sample, Samples};
 use super::idle::Idleness;
 use super::outside::{self, Wish};
-use crate::owners::{is_deleting, name};
+use crate::owners::{is_deleting, name, namespace};
 use crate::pods;
 
 /// The CPU that a pod uses while it starts says nothing.
@@ -181,6 +181,17 @@ impl Question<'_> {
         all.filter(|all| !all.is_empty()).map(|all| all.iter().sum())
     }
 
+    /// Why nothing can be said: a pod that is measured has no such container.
+    fn lacking(&self, pods: &[Arc<Pod>], samples: &BTreeMap<String, Sample>) -> Option<String> {
+        let container = self.container?;
+        let lacks = |pod: &&Arc<Pod>| {
+            samples.get(name(&pod.metadata)).is_some_and(|sample| !sample.containers.contains_key(container))
+        };
+        let pod = &pods.iter().find(lacks)?.metadata;
+        let place = format!("{}/{}", namespace(pod), name(pod));
+        Some(format!("failed to get container metrics: container {container} not present in metrics for pod {place}"))
+    }
+
     /// What a pod asks for, in thousandths.
     fn request(&self, pod: &Pod) -> Result<i64, String> {
         let spec = pod.spec.clone().unwrap_or_default();
@@ -216,6 +227,7 @@ impl Question<'_> {
     ) -> Result<(i32, MetricValueStatus, String), String> {
         let unread = |why: &String| format!("unable to get metrics for resource {}: {why}", self.resource);
         let samples = samples.as_ref().map_err(unread)?;
+        self.lacking(pods, samples).map_or(Ok(()), |why| Err(unread(&why)))?;
         let groups = Groups::of(self, pods, samples, now);
         if groups.used.is_empty() {
             return Err("did not receive metrics for targeted pods (pods might be unready)".to_owned());

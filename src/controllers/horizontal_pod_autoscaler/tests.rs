@@ -120,6 +120,25 @@ fn usage_is_brought_to_the_target() {
 }
 
 #[test]
+fn one_container_alone_may_count() {
+    let of = |container: &str| {
+        let source =
+            json!({"name": "cpu", "container": container, "target": {"type": "Utilization", "averageUtilization": 50}});
+        let spec = json!({"metrics": [{"type": "ContainerResource", "containerResource": source}]});
+        let (pods, samples) = world("100 100");
+        let seen =
+            Seen { current: 2, existing: 2, pods: &pods, samples: &samples, readings: &Vec::new(), is_idle: false };
+        propose(&scaler(spec), &seen, now())
+    };
+    assert_eq!(of("main").replicas, Some(4));
+    let failed = of("other");
+    let message = "failed to get cpu utilization: unable to get metrics for resource cpu: failed to get container metrics: \
+        container other not present in metrics for pod /p0";
+    assert_eq!((failed.replicas, failed.failures[0].reason), (None, "FailedGetContainerResourceMetric"));
+    assert_eq!(failed.failures[0].message, message);
+}
+
+#[test]
 fn what_cannot_be_read_takes_nothing_away() {
     let two = json!({"metrics": [
         {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},

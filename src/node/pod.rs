@@ -64,7 +64,7 @@ enum Done {
     Input(Input),
     Launch(usize, u32, Box<Result<Launch, LaunchError>>),
     Stopped,
-    Published(Result<Told, kube::Error>),
+    Published(Box<Result<Told, kube::Error>>),
     Finished,
 }
 
@@ -203,6 +203,23 @@ impl PodTask {
         }
     }
 
+    fn published(&mut self, outcome: Result<Told, kube::Error>) {
+        self.telling = false;
+        match outcome {
+            Ok(told) => {
+                self.retry.reset();
+                (self.told, self.told_at) = (Some(told.status), told.revision);
+                self.observe_status();
+            }
+            Err(error) => {
+                if !client::is_not_found(&error) {
+                    tracing::debug!(pod = self.machine.plan().pod, %error, "cannot write a pod's status");
+                }
+                self.tell_at = Some(Instant::now() + self.retry.fail());
+            }
+        }
+    }
+
     fn done(&mut self, done: Done) {
         match done {
             Done::Input(input) => {
@@ -216,19 +233,7 @@ impl PodTask {
             }
             Done::Launch(index, attempt, result) => self.launched(index, attempt, *result),
             Done::Stopped => {}
-            Done::Published(Ok(told)) => {
-                self.telling = false;
-                self.retry.reset();
-                (self.told, self.told_at) = (Some(told.status), told.revision);
-                self.observe_status();
-            }
-            Done::Published(Err(error)) => {
-                self.telling = false;
-                if !client::is_not_found(&error) {
-                    tracing::debug!(pod = self.machine.plan().pod, %error, "cannot write a pod's status");
-                }
-                self.tell_at = Some(Instant::now() + self.retry.fail());
-            }
+            Done::Published(outcome) => self.published(*outcome),
             Done::Finished => self.finishing = true,
         }
     }
@@ -423,7 +428,10 @@ impl PodTask {
         self.context.logs.know_waiting(self.uid(), telling::waiting(&status));
         let (pods, name, uid) = (self.api(), self.name(), self.uid().to_owned());
         let told = self.told.clone();
-        let job = async move { Done::Published(telling::publish(&pods, &name, &uid, told.as_ref(), status).await) };
+        let job = async move {
+            let outcome = telling::publish(&pods, &name, &uid, told.as_ref(), status).await;
+            Done::Published(Box::new(outcome))
+        };
         self.jobs.push(job.boxed());
     }
 

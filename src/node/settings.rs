@@ -216,7 +216,10 @@ mod tests {
         let other = [("coracle.dev/egress", "true"), ("coracle.dev/unknown", "x")];
         assert_eq!(of(&other, &[]), Ok(Settings::default()));
         let error = of(&[(setting, "soon")], &[]).unwrap_err();
-        assert!(error.starts_with("annotation coracle.dev/request-timeout of the namespace: \"soon\" is not"), "{error}");
+        assert!(
+            error.starts_with("annotation coracle.dev/request-timeout of the namespace: \"soon\" is not"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -315,7 +315,9 @@ async fn surroundings(context: &Context, order: &Order, image: &Resolved) -> Res
 
 fn no_mount(error: VolumeError) -> LaunchError {
     if let VolumeError::Image { reason, message } = error {
-        return LaunchError { reason, message, class: LaunchFailure::Pull };
+        let unasked = matches!(reason, "ErrImageNeverPull" | "InvalidImageName");
+        let class = if unasked { LaunchFailure::Image } else { LaunchFailure::Pull };
+        return LaunchError { reason, message, class };
     }
     if error.is_of_container() {
         return config_error(error);

@@ -73,6 +73,7 @@ async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Resp
 /// A registry that has `hello:v1`, for as long as the test runs.
 struct Remote {
     guard: Guard,
+    store: ImageStore,
     _dir: tempfile::TempDir,
     _serving: tokio::task::JoinSet<()>,
 }
@@ -85,12 +86,12 @@ impl Remote {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let guard = Guard { door, port, broken: Arc::default(), asked: Arc::default() };
-        let router = crate::router(store)
+        let router = crate::router(store.clone())
             .route("/token", axum::routing::get(|| async {}))
             .layer(axum::middleware::from_fn_with_state(guard.clone(), super::guarded::guard));
         let mut serving = tokio::task::JoinSet::new();
         serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { guard, _dir: dir, _serving: serving }
+        Self { guard, store, _dir: dir, _serving: serving }
     }
 
     fn host(&self) -> String {
@@ -179,4 +180,37 @@ async fn the_files_of_an_image_lie_in_a_folder_to_be_read() {
     let found: Vec<_> = std::fs::read_dir(&files.folder).unwrap().flatten().collect();
     assert_eq!(std::fs::read(found[0].path()).unwrap(), wat::parse_str("(component)").unwrap());
     assert!(found[0].metadata().unwrap().permissions().readonly());
+}
+
+#[tokio::test]
+async fn the_same_content_from_elsewhere_opens_no_door() {
+    let (open, guarded) = (Remote::start(Door::Open).await, Remote::start(Door::Basic).await);
+    let dir = tempfile::tempdir().unwrap();
+    let node = ImageStore::open(dir.path()).unwrap();
+    let nobody = Credentials::default();
+    let public = node.resolve(&format!("{}/hello:v1", open.host()), PullPolicy::IfNotPresent, &nobody).await.unwrap();
+    let image = format!("{}/hello:v1", guarded.host());
+    let own = credentials(&guarded.host(), "secret");
+    let private = node.resolve(&image, PullPolicy::IfNotPresent, &own).await.unwrap();
+    assert_eq!(private.digest, public.digest);
+    let error = node.resolve(&image, PullPolicy::IfNotPresent, &nobody).await.unwrap_err();
+    assert!(matches!(error, PullError::Unauthorized { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_better_image_under_the_same_name_is_heard_of() {
+    let remote = Remote::start(Door::Open).await;
+    let dir = tempfile::tempdir().unwrap();
+    let node = ImageStore::open(dir.path()).unwrap();
+    let image = format!("{}/x:v1", remote.host());
+    let resolve = async || node.resolve(&image, PullPolicy::IfNotPresent, &Credentials::default()).await;
+    super::tests::push(&remote.store, "application/x", &[("application/wasm", b"\x7fELF")]);
+    assert!(resolve().await.unwrap_err().to_string().contains("ELF"));
+    super::tests::push(
+        &remote.store,
+        "application/x",
+        &[("application/wasm", &wat::parse_str("(component)").unwrap())],
+    );
+    assert!(matches!(resolve().await.unwrap().pulled, Pulled::Fetched { .. }));
+    assert_eq!(resolve().await.unwrap().pulled, Pulled::AlreadyPresent);
 }

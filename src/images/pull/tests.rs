@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{Credentials, Digest, ImageStore, PullPolicy};
 
-fn push(store: &ImageStore, config: &str, layers: &[(&str, &[u8])]) {
+pub(super) fn push(store: &ImageStore, config: &str, layers: &[(&str, &[u8])]) {
     let config_digest = store.put(b"{}").unwrap();
     let descriptor = |(media_type, bytes): &(&str, &[u8])| {
         let digest = store.put(bytes).unwrap();

@@ -111,7 +111,12 @@ impl Reconcile for Budgets {
             self.events.normal(budget.as_ref(), "NoPods", "No matching pods found");
         }
         let now = Timestamp::now();
-        let scales = if plan::needs_scales(&budget) { self.owners.scales(&pods).await? } else { Ok(Vec::new()) };
+        let scales = if plan::needs_scales(&budget) { self.owners.scales(&pods).await } else { Ok(Vec::new()) };
+        let scales = match scales {
+            Err(LookupError::Api(error)) => return Err(error.into()),
+            Err(LookupError::Failed(why)) => Err(why),
+            Ok(scales) => Ok(scales),
+        };
         let outcome = scales.and_then(|scales| plan::expected(&budget, &pods, &scales));
         let (status, next) = match outcome {
             Ok(expected) => plan::status(&budget, &pods, expected, now),
@@ -145,6 +150,19 @@ impl Budgets {
     }
 }
 
+/// Why nobody can say how many pods there should be.
+enum LookupError {
+    /// The server did not answer; the next run asks again.
+    Api(kube::Error),
+    Failed(Failure),
+}
+
+impl From<kube::Error> for LookupError {
+    fn from(error: kube::Error) -> Self {
+        Self::Api(error)
+    }
+}
+
 /// What controls pods, and how many of them it wants.
 struct Owners {
     client: Client,
@@ -156,7 +174,7 @@ struct Owners {
 
 impl Owners {
     /// The scale of whatever controls the pods, each once.
-    async fn scales(&self, pods: &[Arc<Pod>]) -> Result<Result<Vec<Scale>, Failure>, kube::Error> {
+    async fn scales(&self, pods: &[Arc<Pod>]) -> Result<Vec<Scale>, LookupError> {
         let mut found: BTreeMap<String, Scale> = BTreeMap::new();
         for pod in pods {
             // Pods that nobody controls belong to no scale.
@@ -168,17 +186,18 @@ impl Owners {
             match self.scale(namespace, owner).await? {
                 Some(scale) => found.insert(owner.uid.clone(), scale),
                 None => {
-                    return Ok(Err(Failure(format!("found no controllers for pod {:?}", pod.name_any()))));
+                    let why = format!("found no controllers for pod {:?}", pod.name_any());
+                    return Err(LookupError::Failed(Failure(why)));
                 }
             };
         }
         let mut all: Vec<Scale> = found.into_values().collect();
         all.sort_by(|left, right| left.uid.cmp(&right.uid));
         all.dedup_by(|left, right| left.uid == right.uid);
-        Ok(Ok(all))
+        Ok(all)
     }
 
-    async fn scale(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, kube::Error> {
+    async fn scale(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, LookupError> {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
         let scale = |uid: Option<String>, replicas: Option<i32>| Scale {
             uid: uid.unwrap_or_default(),
@@ -211,12 +230,16 @@ impl Owners {
     }
 
     /// The scale of any other kind, from its subresource.
-    async fn served(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, kube::Error> {
+    async fn served(&self, namespace: &str, owner: &OwnerReference) -> Result<Option<Scale>, LookupError> {
         let (group, version) = owner.api_version.split_once('/').unwrap_or(("", &owner.api_version));
         let kind = GroupVersionKind::gvk(group, version, &owner.kind);
-        let Ok((resource, _)) = kube::discovery::oneshot::pinned_kind(&self.client, &kind).await else {
+        let Ok((resource, can)) = kube::discovery::oneshot::pinned_kind(&self.client, &kind).await else {
             return Ok(None);
         };
+        if !can.subresources.iter().any(|(subresource, _)| subresource.plural == "scale") {
+            let name = if group.is_empty() { resource.plural } else { format!("{}.{group}", resource.plural) };
+            return Err(LookupError::Failed(Failure(format!("{name} does not implement the scale subresource"))));
+        }
         let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
         match api.get_scale(&owner.name).await {
             Err(error) if client::is_not_found(&error) => Ok(None),

@@ -230,3 +230,27 @@ subsets: [{ addresses: [{ ip: IP }], ports: [{ name: http, port: 8080, protocol:
         .await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_over_pods_that_nobody_scales_lets_nobody_go() {
+    let cluster = with_samples(&["hello"]).await;
+    let Some(kubectl) = Kubectl::of(&cluster) else { return };
+    let daemons = r#"
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: { name: each }
+spec:
+  selector: { matchLabels: { app: each } }
+  template:
+    metadata: { labels: { app: each } }
+    spec: { containers: [{ name: main, image: coracle.local/hello }] }
+"#;
+    crate::support::apply_text(&cluster, daemons).await.unwrap();
+    kubectl.told("rollout status daemonset/each --timeout=60s").await;
+    kubectl.told("create pdb each --selector=app=each --max-unavailable=1").await;
+    let why = "daemonsets.apps does not implement the scale subresource";
+    kubectl.until("get pdb each -o jsonpath={.status.conditions[0].reason}:{.status.conditions[0].message}", why).await;
+    let told = format!("Failed to calculate the number of expected pods: {why}");
+    kubectl.until("describe pdb each", &told).await;
+    cluster.stop().await;
+}

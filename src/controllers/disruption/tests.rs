@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use proptest::prelude::*;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::plan::*;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 /// How urgent a thread's work is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,19 @@ fn lower_thread(_urgency: Urgency) {
     if let Err(error) = thread_priority::set_current_thread_priority(thread_priority::ThreadPriority::Min) {
         tracing::debug!(?error, "cannot lower this thread's priority");
     }
+}
+
+/// How long the calling thread has had a core; `None` where the operating system does not tell.
+#[cfg(unix)]
+pub fn thread_cpu_time() -> Option<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
+/// How long the calling thread has had a core; `None` where the operating system does not tell.
+#[cfg(not(unix))]
+pub fn thread_cpu_time() -> Option<Duration> {
+    None
 }
 
 /// Lets others read a file that was made private.

@@ -29,13 +29,13 @@ pub mod remote;
 mod store;
 mod wasm;
 
-pub use artifacts::{ArtifactError, DRAFT, Artifacts, Bounds, BoundsError, Compiled, Order, TooComplex, Work};
+pub use artifacts::{ArtifactError, Artifacts, Bounds, BoundsError, Compiled, DRAFT, Order, TooComplex, Work};
 pub use builtin::Builtin;
 pub use collect::{Collected, Limits, Stored, Use, Users};
 pub use compose::ComposeError;
 pub use credentials::{Credential, Credentials};
-pub use exports::exports;
 pub use digest::{Digest, DigestError};
+pub use exports::exports;
 pub use gates::{MirrorError, Registries};
 pub use manifest::ContentError;
 pub use origin::Origin;

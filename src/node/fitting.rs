@@ -93,9 +93,10 @@ mod tests {
         assert_eq!(refuses(&pod("c", "600m", "Pending"), &capacity, others), Some(("OutOfcpu", message.to_owned())));
         assert_eq!(refuses(&pod("c", "500m", "Pending"), &capacity, others), None);
         assert_eq!(refuses(&pod("a", "2", "Pending"), &capacity, others), None);
+        // Whoever bound it: a scheduler may have believed what is not so.
         let mut bound = pod("c", "9", "Pending");
         bound.status.as_mut().unwrap().conditions =
             serde_json::from_value(json!([{ "type": "PodScheduled", "status": "True" }])).unwrap();
-        assert_eq!(refuses(&bound, &capacity, others), None);
+        assert_eq!(refuses(&bound, &capacity, others).unwrap().0, "OutOfcpu");
     }
 }

@@ -31,8 +31,13 @@ pub(crate) struct Capability {
     /// Who has it.
     pub grant: Grant,
     /// Makes its interfaces known to a linker.
-    pub link: fn(&mut Linker<Guest>) -> wasmtime::Result<()>,
+    pub link: Link,
+    /// Makes those known that only programs with tasks of their own import: they need an engine that has these.
+    pub link_next: Option<Link>,
 }
+
+/// Makes interfaces known to a linker.
+pub(crate) type Link = fn(&mut Linker<Guest>) -> wasmtime::Result<()>;
 
 /// Who has a capability.
 pub(crate) enum Grant {

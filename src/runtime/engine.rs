@@ -1,7 +1,8 @@
-//! The engines: two compiled forms, each with two ways to allocate, made when first needed.
+//! The engines: four kinds of code, each with two ways to allocate, made when first needed.
 //!
-//! An artifact does not depend on how instances are allocated, so the pool and the on-demand engine of one form load the
-//! same file. Forms do differ: code that counts fuel is other code.
+//! An artifact does not depend on how instances are allocated, so the pool and the on-demand engine of one kind load the
+//! same file. Kinds do differ: code that counts fuel is other code, and so is code of programs that have tasks of their own,
+//! as those of WASI 0.3. What keeps account of tasks costs a fresh instance a third more, so those that have none go without.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,20 @@ const CORE_INSTANCES_PER_SLOT: u32 = 16;
 /// See [`CORE_INSTANCES_PER_SLOT`].
 pub(crate) const TABLES_PER_SLOT: u32 = 4;
 
+/// What an engine's code is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Code {
+    pub form: Form,
+    /// Whether programs may have tasks of their own.
+    pub tasks: bool,
+}
+
+impl Code {
+    fn index(self) -> usize {
+        usize::from(self.form.fuel) * 2 + usize::from(self.tasks)
+    }
+}
+
 /// One engine with everything that guests import linked.
 pub(crate) struct Host {
     pub engine: Engine,
@@ -43,8 +58,8 @@ pub(crate) struct Engines {
     pool_slots_max: u32,
     cores: u32,
     ticker: Arc<Ticker>,
-    on_demand: [OnceLock<Result<Arc<Host>, String>>; 2],
-    pool: [OnceLock<Option<Arc<Host>>>; 2],
+    on_demand: [OnceLock<Result<Arc<Host>, String>>; 4],
+    pool: [OnceLock<Option<Arc<Host>>>; 4],
     keys: [OnceLock<String>; 2],
     /// The engine of drafts: code that is made in a fraction of the time, and is slower.
     draft: OnceLock<Result<Arc<Host>, String>>,
@@ -64,11 +79,10 @@ impl Engines {
     }
 
     /// The engine that compiles, inspects and runs what lives long.
-    pub fn on_demand(&self, form: Form) -> Result<Arc<Host>, String> {
-        let made = self.on_demand[usize::from(form.fuel)].get_or_init(|| {
-            let engine = Engine::new(&config(form, InstanceAllocationStrategy::OnDemand))
-                .map_err(|error| format!("{error:#}"))?;
-            self.host(engine, None).map_err(|error| format!("{error:#}"))
+    pub fn on_demand(&self, code: Code) -> Result<Arc<Host>, String> {
+        let made = self.on_demand[code.index()].get_or_init(|| {
+            let engine = compiler(code)?;
+            self.host(engine, code, None).map_err(|error| format!("{error:#}"))
         });
         made.clone()
     }
@@ -76,29 +90,22 @@ impl Engines {
     /// The engine that loads drafts, if this build and this machine have the compiler for them. Their instances are allocated
     /// on demand: a pool would be too much for what lives a few seconds.
     pub fn draft(&self) -> Result<Arc<Host>, String> {
-        let made = self.draft.get_or_init(|| {
-            let engine = Engine::new(&draft_config()).map_err(|error| format!("{error:#}"))?;
-            self.host(engine, None).map_err(|error| format!("{error:#}"))
-        });
+        let made =
+            self.draft.get_or_init(|| self.host(draft_compiler()?, DRAFT, None).map_err(|error| format!("{error:#}")));
         made.clone()
     }
 
     /// The pool, if this host's address space has room for one.
-    pub fn pool(&self, form: Form) -> Option<Arc<Host>> {
-        self.pool[usize::from(form.fuel)].get_or_init(|| self.make_pool(form)).clone()
+    pub fn pool(&self, code: Code) -> Option<Arc<Host>> {
+        self.pool[code.index()].get_or_init(|| self.make_pool(code)).clone()
     }
 
-    /// The engine for what lives as long as a request.
-    pub fn pool_or_on_demand(&self, form: Form) -> Result<Arc<Host>, String> {
-        self.pool(form).map_or_else(|| self.on_demand(form), Ok)
-    }
-
-    fn make_pool(&self, form: Form) -> Option<Arc<Host>> {
+    fn make_pool(&self, code: Code) -> Option<Arc<Host>> {
         let mut slots = self.pool_slots_max;
         while slots >= POOL_SLOTS_MIN {
             let strategy = InstanceAllocationStrategy::Pooling(pool_config(slots, self.cores));
-            match Engine::new(&config(form, strategy)) {
-                Ok(engine) => match self.host(engine, Some(slots)) {
+            match Engine::new(&config(code, strategy)) {
+                Ok(engine) => match self.host(engine, code, Some(slots)) {
                     Ok(host) => return Some(host),
                     Err(error) => {
                         tracing::warn!(%error, "cannot link into the instance pool; instances are allocated on demand");
@@ -115,24 +122,25 @@ impl Engines {
         None
     }
 
-    fn host(&self, engine: Engine, slots: Option<u32>) -> wasmtime::Result<Arc<Host>> {
-        let linker = crate::linker::link(&engine)?;
+    fn host(&self, engine: Engine, code: Code, slots: Option<u32>) -> wasmtime::Result<Arc<Host>> {
+        let linker = crate::linker::link(&engine, code.tasks)?;
         self.ticker.add(engine.weak());
         let slots_max = slots.map_or(usize::MAX, |slots| slots as usize);
         let slots = slots.map(|slots| Arc::new(Semaphore::new(slots as usize)));
         Ok(Arc::new(Host { engine, linker, slots, slots_max }))
     }
 
-    /// What an artifact's usability depends on, besides the component: wasmtime's version, settings and the CPU.
+    /// What an artifact's usability depends on, besides the component: wasmtime's version, settings and the CPU. Whether a
+    /// program has tasks is told by the component.
     pub fn key(&self, form: Form) -> Result<String, String> {
-        let host = self.on_demand(form)?;
+        let host = self.on_demand(Code { form, tasks: false })?;
         Ok(self.keys[usize::from(form.fuel)].get_or_init(|| compatibility_key(&host.engine)).clone())
     }
 }
 
 /// An engine that compiles what [`Engines`] of another process load, and does nothing else.
-pub(crate) fn compiler(form: Form) -> Result<Engine, String> {
-    Engine::new(&config(form, InstanceAllocationStrategy::OnDemand)).map_err(|error| format!("{error:#}"))
+pub(crate) fn compiler(code: Code) -> Result<Engine, String> {
+    Engine::new(&config(code, InstanceAllocationStrategy::OnDemand)).map_err(|error| format!("{error:#}"))
 }
 
 /// An engine that makes drafts and does nothing else.
@@ -140,9 +148,12 @@ pub(crate) fn draft_compiler() -> Result<Engine, String> {
     Engine::new(&draft_config()).map_err(|error| format!("{error:#}"))
 }
 
+/// What drafts are like, whatever the program: they do not live long.
+pub(crate) const DRAFT: Code = Code { form: Form { fuel: false }, tasks: true };
+
 /// The tunables are those of every engine; the compiler makes one pass over each function.
 fn draft_config() -> Config {
-    let mut config = config(Form::default(), InstanceAllocationStrategy::OnDemand);
+    let mut config = config(DRAFT, InstanceAllocationStrategy::OnDemand);
     config.strategy(Strategy::Winch);
     config
 }
@@ -166,13 +177,14 @@ impl Hasher for ShaHasher {
     }
 }
 
-/// The one place where tunables are set: what differs between engines must not change compiled code, apart from fuel.
-fn config(form: Form, strategy: InstanceAllocationStrategy) -> Config {
+/// The one place where tunables are set: what differs between engines of the same code must not change it.
+fn config(code: Code, strategy: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
-        .wasm_component_model_async(true)
-        .consume_fuel(form.fuel)
+        .wasm_component_model_async(code.tasks)
+        .concurrency_support(code.tasks)
+        .consume_fuel(code.form.fuel)
         // Names of functions suffice; files and lines would make each artifact several times its size.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .allocation_strategy(strategy);
@@ -201,15 +213,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_allocations_of_a_form_share_artifacts_and_forms_do_not() {
+    fn both_allocations_of_a_code_share_artifacts_and_codes_do_not() {
         let engines = Engines::new(64, 1, Arc::new(Ticker::start()));
-        let forms = [Form { fuel: false }, Form { fuel: true }];
-        let keys = forms.map(|form| {
-            let key = engines.key(form).unwrap_or_else(|error| panic!("{error}"));
-            let pool = engines.pool(form).map(|host| compatibility_key(&host.engine));
-            assert_eq!(pool.as_deref(), Some(key.as_str()));
-            key
-        });
-        assert_ne!(keys[0], keys[1]);
+        let mut keys = Vec::new();
+        for (fuel, tasks) in [(false, false), (false, true), (true, false), (true, true)] {
+            let code = Code { form: Form { fuel }, tasks };
+            let host = engines.on_demand(code).unwrap_or_else(|error| panic!("{error}"));
+            let key = compatibility_key(&host.engine);
+            assert_eq!(engines.pool(code).map(|host| compatibility_key(&host.engine)).as_ref(), Some(&key));
+            assert!(!keys.contains(&key), "{code:?}");
+            keys.push(key);
+        }
     }
 }

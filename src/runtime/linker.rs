@@ -6,11 +6,15 @@ use wasmtime::component::Linker;
 use crate::capabilities::TABLE;
 use crate::guest::Guest;
 
-/// A linker for one engine.
-pub(crate) fn link(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
+/// A linker for one engine; with `tasks`, one that has programs with tasks of their own.
+pub(crate) fn link(engine: &Engine, tasks: bool) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     for capability in TABLE {
-        (capability.link)(&mut linker).map_err(|error| error.context(format!("linking {}", capability.name)))?;
+        let of = |error: wasmtime::Error| error.context(format!("linking {}", capability.name));
+        (capability.link)(&mut linker).map_err(of)?;
+        if let Some(link_next) = capability.link_next.filter(|_| tasks) {
+            link_next(&mut linker).map_err(of)?;
+        }
     }
     Ok(linker)
 }

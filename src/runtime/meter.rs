@@ -8,12 +8,15 @@ use std::time::Instant;
 use thiserror::Error;
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::clock::{now_ns, since_origin};
+use crate::clock::{nanos, now_ns, since_origin};
 use crate::container::Container;
 use crate::guest::Guest;
 
 /// How long a guest may run without waiting before others are let in.
 const SLICE_NS: u64 = 2_000_000;
+/// Whose slice is over and who did not even have a core for so long was kept from running, by other programs on the machine: that
+/// does not count against it.
+const RAN_NS: u64 = 500_000;
 const NEVER: u64 = u64::MAX;
 
 /// Why a guest that would have gone on was stopped.
@@ -29,6 +32,8 @@ pub(crate) enum Cut {
 #[derive(Debug)]
 pub(crate) struct Meter {
     slice_end_ns: AtomicU64,
+    /// The thread's CPU time when the slice saw its first epoch; nought before.
+    slice_cpu_ns: AtomicU64,
     deadline_ns: AtomicU64,
     yielded: AtomicBool,
     failed: AtomicBool,
@@ -38,6 +43,7 @@ impl Meter {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             slice_end_ns: AtomicU64::new(NEVER),
+            slice_cpu_ns: AtomicU64::new(0),
             deadline_ns: AtomicU64::new(NEVER),
             yielded: AtomicBool::new(false),
             failed: AtomicBool::new(false),
@@ -53,6 +59,19 @@ impl Meter {
 
     pub fn begin_slice(&self, now_ns: u64) {
         self.slice_end_ns.store(now_ns.saturating_add(SLICE_NS), Ordering::Relaxed);
+        self.slice_cpu_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the guest has had a core since its slice began, at `cpu_ns` of the thread's CPU time. It begins to know at the
+    /// slice's first epoch: most guests see none, and asking costs a system call.
+    fn has_run(&self, cpu_ns: u64) -> bool {
+        match self.slice_cpu_ns.load(Ordering::Relaxed) {
+            0 => {
+                self.slice_cpu_ns.store(cpu_ns.max(1), Ordering::Relaxed);
+                false
+            }
+            began => cpu_ns.saturating_sub(began) >= RAN_NS,
+        }
     }
 
     /// Whether the guest is pending because its slice was over, and not because it waits.
@@ -81,7 +100,8 @@ impl Meter {
         if now >= self.deadline_ns.load(Ordering::Relaxed) {
             return Err(wasmtime::Error::new(Cut::Deadline));
         }
-        if now < self.slice_end_ns.load(Ordering::Relaxed) {
+        let has_run = base::os::thread_cpu_time().is_none_or(|time| self.has_run(nanos(time)));
+        if !has_run || now < self.slice_end_ns.load(Ordering::Relaxed) {
             return Ok(UpdateDeadline::Continue(1));
         }
         let meter = Arc::clone(self);
@@ -106,4 +126,19 @@ pub(crate) fn attach(store: &mut Store<Guest>, meter: &Arc<Meter>, container: &A
     let (meter, container) = (Arc::clone(meter), Arc::clone(container));
     store.epoch_deadline_callback(move |_| meter.on_epoch(&container));
     store.set_epoch_deadline(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_had_no_core_has_not_run() {
+        let meter = Meter::new();
+        for (cpu_ns, has_run) in [(7_000_000, false), (7_000_010, false), (7_400_000, false), (7_500_000, true)] {
+            assert_eq!(meter.has_run(cpu_ns), has_run, "{cpu_ns}");
+        }
+        meter.begin_slice(0);
+        assert!(!meter.has_run(9_000_000), "a new slice begins at its own first epoch");
+    }
 }

@@ -10,13 +10,15 @@ use wasmtime::component::{Component, InstancePre};
 use world::next::ServicePre;
 use world::{CommandPre, ProxyPre, WASI_LINE, WASI_LINE_NEXT};
 
-use crate::engine::{Engines, Host, TABLES_PER_SLOT};
+use crate::engine::{Code, DRAFT, Engines, Host, TABLES_PER_SLOT};
 use crate::guest::Guest;
 use crate::spec::{Form, Kind};
 
 /// Below this a component compiles in a blink, and more threads would only get in each other's way.
 const PARALLEL_BYTES_MIN: usize = 512 << 10;
 const WASM_PAGE_BYTES: u64 = 64 << 10;
+/// What the names of WASI 0.3's interfaces have in them.
+const NEXT_NAMES: &[u8] = b"@0.3.";
 
 /// Why a component cannot be compiled.
 #[derive(Debug, Error)]
@@ -74,7 +76,7 @@ fn quoted(names: &[String]) -> String {
 
 /// Compiles a component. Blocks the calling thread for as long as it takes: give it one that has the time.
 pub(crate) fn compile(engines: &Engines, bytes: &[u8], form: Form, cores: usize) -> Result<Vec<u8>, CompileError> {
-    compile_with(bytes, cores, || Ok(engines.on_demand(form)?.engine.clone()))
+    compile_for(bytes, cores, form, |code| Ok(engines.on_demand(code)?.engine.clone()))
 }
 
 /// Compiles a component without a [`Runtime`](crate::Runtime), for a process that does nothing else: on all cores, at low
@@ -84,7 +86,24 @@ pub(crate) fn compile(engines: &Engines, bytes: &[u8], form: Form, cores: usize)
 /// Why the component does not compile.
 pub fn compile_alone(bytes: &[u8], form: Form) -> Result<Vec<u8>, CompileError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    compile_with(bytes, cores, || crate::engine::compiler(form))
+    compile_for(bytes, cores, form, crate::engine::compiler)
+}
+
+/// As code without tasks where that will do.
+fn compile_for(
+    bytes: &[u8],
+    cores: usize,
+    form: Form,
+    engine: impl Fn(Code) -> Result<Engine, String>,
+) -> Result<Vec<u8>, CompileError> {
+    if memchr::memmem::find(bytes, NEXT_NAMES).is_none() {
+        let compiled = compile_with(bytes, cores, || engine(Code { form, tasks: false }));
+        // What is of no line at all, or has tasks without importing anything of WASI's.
+        if !matches!(compiled, Err(CompileError::Invalid(_))) {
+            return compiled;
+        }
+    }
+    compile_with(bytes, cores, || engine(Code { form, tasks: true }))
 }
 
 /// As [`compile_alone`], by the compiler that takes a fraction of the time and makes slower code.
@@ -156,7 +175,7 @@ pub struct Program {
 }
 
 pub(crate) struct ProgramInner {
-    pub form: Form,
+    pub code: Code,
     pub ready: Ready,
     /// What an instance holds before it has run.
     pub initial_bytes: u64,
@@ -192,33 +211,35 @@ impl Program {
 
     /// The form that it was compiled in.
     pub fn form(&self) -> Form {
-        self.inner.form
+        self.inner.code.form
     }
 }
 
 impl ProgramInner {
     pub fn load(engines: &Arc<Engines>, path: &Path, form: Form) -> Result<Self, LoadError> {
-        let pool = engines.pool_or_on_demand(form).map_err(LoadError::Engine)?;
-        // A component that is too big for the pool's slots loads where there are none.
-        let pooled = deserialize(&pool.engine, path).map(|component| (Arc::clone(&pool), component));
-        let (host, component) = match pooled {
-            Ok(found) => found,
-            Err(_) => on_demand(engines, path, form)?,
+        let plain = Code { form, tasks: false };
+        // The file says which code it is.
+        let (code, (host, component)) = match load_code(engines, path, plain) {
+            Ok(found) => (plain, found),
+            Err(why) => {
+                let code = Code { tasks: true, ..plain };
+                (code, load_code(engines, path, code).map_err(|_| why)?)
+            }
         };
-        Self::link(engines, path, (form, false), host, component)
+        Self::link(engines, path, (code, false), host, component)
     }
 
     /// As [`ProgramInner::load`], of a draft.
     pub fn load_draft(engines: &Arc<Engines>, path: &Path) -> Result<Self, LoadError> {
         let host = engines.draft().map_err(LoadError::Engine)?;
         let component = deserialize(&host.engine, path).map_err(|error| LoadError::Artifact(format!("{error:#}")))?;
-        Self::link(engines, path, (Form::default(), true), host, component)
+        Self::link(engines, path, (DRAFT, true), host, component)
     }
 
     fn link(
         engines: &Arc<Engines>,
         path: &Path,
-        (form, draft): (Form, bool),
+        (code, draft): (Code, bool),
         host: Arc<Host>,
         component: Component,
     ) -> Result<Self, LoadError> {
@@ -226,7 +247,7 @@ impl ProgramInner {
         let imports = imports(&component);
         let (initial_bytes, slots) = needs(&component);
         let build = |ready| Self {
-            form,
+            code,
             ready,
             initial_bytes,
             slots,
@@ -242,7 +263,7 @@ impl ProgramInner {
             }
             Some(Entry::Command(line)) => {
                 let (host, component) =
-                    if host.slots.is_some() { on_demand(engines, path, form)? } else { (host, component) };
+                    if host.slots.is_some() { on_demand(engines, path, code)? } else { (host, component) };
                 let pre = run_pre(link(&host, &component)?, line)?;
                 Ok(build(Ready::Command(Maker { host, pre })))
             }
@@ -260,7 +281,7 @@ impl ProgramInner {
                 return Ok(Arc::clone(fresh));
             }
             let (host, component) =
-                on_demand(&self.engines, &self.path, self.form).map_err(|error| error.to_string())?;
+                on_demand(&self.engines, &self.path, self.code).map_err(|error| error.to_string())?;
             let pre = link(&host, &component).and_then(|pre| http_pre(pre, line)).map_err(|error| error.to_string())?;
             Ok(Arc::new(Maker { host, pre }))
         });
@@ -310,8 +331,14 @@ fn run_pre(pre: InstancePre<Guest>, line: &str) -> Result<RunPre, LoadError> {
     pre.map_err(|error| LoadError::ImportMismatch(format!("{error:#}")))
 }
 
-fn on_demand(engines: &Engines, path: &Path, form: Form) -> Result<(Arc<Host>, Component), LoadError> {
-    let host = engines.on_demand(form).map_err(LoadError::Engine)?;
+/// Out of the pool; a component that is too big for its slots loads where there are none.
+fn load_code(engines: &Engines, path: &Path, code: Code) -> Result<(Arc<Host>, Component), LoadError> {
+    let pooled = engines.pool(code).and_then(|pool| deserialize(&pool.engine, path).ok().map(|found| (pool, found)));
+    pooled.map_or_else(|| on_demand(engines, path, code), Ok)
+}
+
+fn on_demand(engines: &Engines, path: &Path, code: Code) -> Result<(Arc<Host>, Component), LoadError> {
+    let host = engines.on_demand(code).map_err(LoadError::Engine)?;
     let component = deserialize(&host.engine, path).map_err(|error| LoadError::Artifact(format!("{error:#}")))?;
     Ok((host, component))
 }

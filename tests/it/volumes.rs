@@ -332,10 +332,11 @@ async fn claims_get_volumes_that_outlive_pods_and_end_with_the_claim() {
     .await;
     let path = format!("/api/v1/persistentvolumes/{volume}");
     assert_eq!(read(cluster, &path).await.unwrap()["spec"]["capacity"]["storage"], "2Gi");
-    let reasons: Vec<Value> =
-        events_of(cluster, "data-web-0").await.iter().map(|event| event["reason"].clone()).collect();
     for reason in ["ExternalProvisioning", "ProvisioningSucceeded", "VolumeResizeSuccessful"] {
-        assert!(reasons.contains(&json!(reason)), "{reason} in {reasons:?}");
+        eventually(&format!("an event {reason}"), async || {
+            events_of(cluster, "data-web-0").await.iter().any(|event| event["reason"] == reason).then_some(())
+        })
+        .await;
     }
     // With its set the claim goes, then the volume, then what it held.
     let folder = house.data.path().join("node/storage").join(&volume);

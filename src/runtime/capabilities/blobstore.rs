@@ -29,6 +29,7 @@ pub(super) const ROW: Capability = Capability {
         annotation: "coracle.dev/blobstore: \"NAME\"",
     },
     link,
+    link_next: None,
 };
 
 /// A longer object is refused while it is written.

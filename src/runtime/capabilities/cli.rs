@@ -12,7 +12,8 @@ use crate::guest::{Guest, Own};
 
 mod next;
 
-pub(super) const ROW: Capability = Capability { name: "cli", interfaces: &["wasi:cli/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability =
+    Capability { name: "cli", interfaces: &["wasi:cli/"], grant: Grant::Always, link, link_next: Some(next::link) };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     environment::add_to_linker::<Guest, Own>(linker, |guest| guest)?;
@@ -24,6 +25,5 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     terminal_output::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     terminal_stdin::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
     terminal_stdout::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    terminal_stderr::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)?;
-    next::link(linker)
+    terminal_stderr::add_to_linker::<Guest, WasiCli>(linker, Guest::cli)
 }

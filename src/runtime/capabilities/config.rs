@@ -31,6 +31,7 @@ pub(super) const ROW: Capability = Capability {
         annotation: "coracle.dev/config: \"configmap/NAME\"",
     },
     link,
+    link_next: None,
 };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {

@@ -5,9 +5,13 @@ use wasmtime::component::Linker;
 use super::{Capability, Grant};
 use crate::guest::Guest;
 
-pub(super) const ROW: Capability = Capability { name: "http", interfaces: &["wasi:http/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability =
+    Capability { name: "http", interfaces: &["wasi:http/"], grant: Grant::Always, link, link_next: Some(link_next) };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+}
+
+fn link_next(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p3::add_to_linker(linker)
 }

@@ -7,7 +7,8 @@ use world::io::bindings::{error, poll, streams};
 use super::{Capability, Grant};
 use crate::guest::Guest;
 
-pub(super) const ROW: Capability = Capability { name: "io", interfaces: &["wasi:io/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability =
+    Capability { name: "io", interfaces: &["wasi:io/"], grant: Grant::Always, link, link_next: None };
 
 struct Table;
 

@@ -27,6 +27,7 @@ pub(super) const ROW: Capability = Capability {
         annotation: "coracle.dev/keyvalue: \"default\"",
     },
     link,
+    link_next: None,
 };
 
 /// A longer key is none.

@@ -29,11 +29,19 @@ mod bindings {
 
 use bindings::coracle::lifecycle::{stop, stop_async};
 
-pub(super) const ROW: Capability =
-    Capability { name: "lifecycle", interfaces: &["coracle:lifecycle/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability = Capability {
+    name: "lifecycle",
+    interfaces: &["coracle:lifecycle/"],
+    grant: Grant::Always,
+    link,
+    link_next: Some(link_next),
+};
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    stop::add_to_linker::<Guest, Own>(linker, |guest| guest)?;
+    stop::add_to_linker::<Guest, Own>(linker, |guest| guest)
+}
+
+fn link_next(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     stop_async::add_to_linker::<Guest, Asked>(linker, |guest| guest.hooks.container.stopping.clone())
 }
 

@@ -21,7 +21,7 @@ mod bindings {
 use bindings::wasi::logging::logging::{self, Level};
 
 pub(super) const ROW: Capability =
-    Capability { name: "logging", interfaces: &["wasi:logging/"], grant: Grant::Always, link };
+    Capability { name: "logging", interfaces: &["wasi:logging/"], grant: Grant::Always, link, link_next: None };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     logging::add_to_linker::<Guest, Own>(linker, |guest| guest)?;

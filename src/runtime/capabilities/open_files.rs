@@ -32,6 +32,13 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.instance(FIRST)?.func_wrap_async(OPEN_AT, |store, params: FirstOpen| {
         Box::new(async move { Ok((open_first(store, params).await?,)) })
     })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The same for 0.3.
+pub(super) fn link_next(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
     linker.instance(NEXT)?.func_wrap_concurrent(OPEN_AT, |store, params: NextOpen| {
         Box::pin(async move { Ok((open_next(store, params).await?,)) })
     })?;

@@ -23,8 +23,13 @@ mod next_udp;
 mod socket;
 mod streams;
 
-pub(super) const ROW: Capability =
-    Capability { name: "sockets", interfaces: &["wasi:sockets/"], grant: Grant::Always, link };
+pub(super) const ROW: Capability = Capability {
+    name: "sockets",
+    interfaces: &["wasi:sockets/"],
+    grant: Grant::Always,
+    link,
+    link_next: Some(link_next),
+};
 
 /// One container's way onto the network by sockets: who listens, who is reached, what names mean, and what is denied.
 pub trait Sockets: Send + Sync + 'static {
@@ -63,7 +68,10 @@ fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     tcp_create_socket::add_to_linker::<Guest, PodSockets>(linker, |guest| guest)?;
     // The context denies these.
     udp::add_to_linker::<Guest, WasiSockets>(linker, Guest::sockets)?;
-    udp_create_socket::add_to_linker::<Guest, WasiSockets>(linker, Guest::sockets)?;
+    udp_create_socket::add_to_linker::<Guest, WasiSockets>(linker, Guest::sockets)
+}
+
+fn link_next(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     next_sockets::ip_name_lookup::add_to_linker::<Guest, PodSockets>(linker, |guest| guest)?;
     next_sockets::types::add_to_linker::<Guest, PodSockets>(linker, |guest| guest)
 }

@@ -78,7 +78,7 @@ async fn bodies_pass_in_both_directions_while_they_come() {
 async fn limits_hold_for_0_3_too() {
     let runtime = runtime();
     for reuse in [false, true] {
-        let brief = ServeSpec { request_timeout: Duration::from_millis(100), reuse, ..ServeSpec::default() };
+        let brief = ServeSpec { request_timeout: Duration::from_millis(500), reuse, ..ServeSpec::default() };
         let server = serve(&runtime, "hello3", brief);
         for path in ["/wait/60000", "/loop"] {
             assert!(matches!(get(&server, path).await, Err(CallError::Deadline)), "{path}, reuse {reuse}");

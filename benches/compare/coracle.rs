@@ -42,6 +42,8 @@ impl Coracle {
         command.args(["up", "--api-listen", "127.0.0.1:0", "--ingress-listen", "127.0.0.1:0", "--log", "warn"]);
         command.arg("--data-dir").arg(folder.path().join("data"));
         command.arg("--load").arg(root().join("workloads/prebuilt"));
+        // Nobody runs a server with it, and it makes every error a hundred times as dear.
+        command.env_remove("RUST_BACKTRACE");
         command.env_remove("KUBECONFIG").env_remove("CORACLE_LOG").env("XDG_CACHE_HOME", root().join("target/compare"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         let began = Instant::now();

@@ -42,7 +42,8 @@ pub fn run() -> anyhow::Result<()> {
     for (name, _) in MEASURES {
         progress(&format!("rooms: {name}"));
         let own = std::env::current_exe().context("cannot find this program")?;
-        let output = Command::new(own).args([ROLE, name]).stderr(Stdio::inherit()).output()?;
+        let output =
+            Command::new(own).args([ROLE, name]).env_remove("RUST_BACKTRACE").stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
             bail!("the measure {name} ended with {}", output.status);
         }

@@ -45,7 +45,9 @@ pub fn run() -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for (what, mischief) in mischief::KNOWN {
         progress(&format!("victim: beside a pod that {what}"));
-        rows.push(house.beside(mischief, what)?);
+        let row = house.beside(mischief, what)?;
+        progress(&format!("victim: {}", row.join(" | ")));
+        rows.push(row);
     }
     let columns = [
         "the neighbour",

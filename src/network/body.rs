@@ -1,8 +1,12 @@
 //! The HTTP body that crosses rooms.
 
+mod in_turns;
+
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use thiserror::Error;
+
+pub use in_turns::in_turns;
 
 /// Why a body ended early.
 #[derive(Clone, Debug, Error)]

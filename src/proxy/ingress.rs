@@ -212,7 +212,7 @@ impl Client {
         let response = match called {
             Ok(mut response) => {
                 strip_hop_by_hop(response.headers_mut());
-                response
+                response.map(body::in_turns)
             }
             Err(error) => answers::failure(&error, &backend, &network.services()),
         };

@@ -5,7 +5,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::wait::{await_condition, conditions};
 use serde_json::json;
-use testkit::TestCluster;
+use testkit::{TestCluster, eventually};
 use tokio::process::Command;
 
 use crate::process::text;
@@ -163,6 +163,9 @@ async fn an_operator_finds_its_kind_as_soon_as_it_is_established() {
         definitions.get_opt(name).await.unwrap().and_then(|definition| definition.metadata.uid).unwrap_or_default();
     let gone = await_condition(definitions, name, conditions::is_deleted(&uid));
     tokio::time::timeout(std::time::Duration::from_secs(20), gone).await.unwrap().unwrap();
-    assert!(gadgets.list(&ListParams::default()).await.is_err());
+    eventually("its objects are not served any more", async || {
+        gadgets.list(&ListParams::default()).await.is_err().then_some(())
+    })
+    .await;
     cluster.stop().await;
 }

@@ -36,10 +36,12 @@ async fn may(cluster: &TestCluster, user: &str, groups: &[&str], question: &str)
     answer["status"]["allowed"] == true
 }
 
-/// The requests that were refused for want of rights, as the metrics count them.
+/// The requests that were refused for want of rights, as the metrics count them. The root certificate may be refused its
+/// place in a namespace that is going, as anybody would be: whoever writes it hears of that a moment later.
 async fn refused(cluster: &TestCluster) -> Vec<String> {
     let (_, text) = raw(cluster, Method::GET, "/metrics", "", "").await;
-    let lines = text.as_str().unwrap().lines().filter(|line| line.contains("code=\"403\""));
+    let of_namespace = |line: &str| line.contains("verb=\"create\"") && line.contains("resource=\"configmaps\"");
+    let lines = text.as_str().unwrap().lines().filter(|line| line.contains("code=\"403\"") && !of_namespace(line));
     lines.map(str::to_owned).collect()
 }
 

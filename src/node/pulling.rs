@@ -49,7 +49,6 @@ fn part_of<'a>(pod: &'a Pod, part: &'a str) -> (&'a str, Option<&'a str>) {
 }
 
 /// The files of an image, for a volume: a folder that may only be read, for as long as a pod names the image.
-#[allow(dead_code)]
 pub(crate) async fn files(
     images: &ImageStore,
     client: &Client,

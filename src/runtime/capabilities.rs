@@ -44,7 +44,6 @@ pub(crate) enum Grant {
     /// Every container: it reaches nothing beyond the pod, or what it reaches is asked again at each use.
     Always,
     /// Containers whose spec says so.
-    #[allow(dead_code, reason = "rows follow")]
     Asked {
         /// Whether it does.
         granted: fn(&Grants) -> bool,

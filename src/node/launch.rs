@@ -314,9 +314,9 @@ async fn surroundings(context: &Context, order: &Order, image: &Resolved) -> Res
 }
 
 fn no_mount(error: VolumeError) -> LaunchError {
-    if let VolumeError::Image { reason, message } = error {
+    if let VolumeError::Image { image, reason, message } = error {
         let unasked = matches!(reason, "ErrImageNeverPull" | "InvalidImageName");
-        let class = if unasked { LaunchFailure::Image } else { LaunchFailure::Pull };
+        let class = if unasked { LaunchFailure::Image } else { LaunchFailure::VolumePull { image } };
         return LaunchError { reason, message, class };
     }
     if error.is_of_container() {

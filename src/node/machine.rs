@@ -27,7 +27,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use container::{Container, State, Termination, terminated};
+use container::{Container, ShownPull, State, Termination, terminated};
 pub(crate) use plan::{ContainerPlan, PodPlan, Role, plain};
 pub(crate) use probe::{Outcome, ProbeKind, Probes};
 use probe::{Trackers, Verdict};
@@ -108,10 +108,12 @@ pub(crate) struct LaunchError {
 }
 
 /// What a failed launch means for the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LaunchFailure {
     /// The image is not here: back off, show `ImagePullBackOff`.
     Pull,
+    /// The same of an image whose files are a volume.
+    VolumePull { image: String },
     /// The image cannot be had under this name or policy: back off, keep the reason.
     Image,
     /// Something that the spec refers to is not there yet: look again soon.
@@ -219,7 +221,7 @@ impl PodMachine {
         let containers = self.containers.iter().enumerate().flat_map(|(index, container)| {
             let retry = container.retry_at.filter(|_| self.launching.is_none() && self.wants_launch(index));
             // Probes rest while a pod winds down.
-            [retry, container.pull_shown_until, container.trackers.wake().filter(|_| active)]
+            [retry, container.shown_pull.as_ref().map(|shown| shown.until), container.trackers.wake().filter(|_| active)]
         });
         let expiry = self.expires_at().filter(|_| active && !self.is_done());
         containers.chain([expiry]).flatten().min()

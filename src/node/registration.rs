@@ -253,7 +253,7 @@ impl Registration {
             runtime_handlers: Some(vec![NodeRuntimeHandler {
                 name: Some(String::new()),
                 features: Some(NodeRuntimeHandlerFeatures {
-                    recursive_read_only_mounts: Some(false),
+                    recursive_read_only_mounts: Some(true),
                     user_namespaces: Some(false),
                 }),
             }]),

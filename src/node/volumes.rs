@@ -64,7 +64,7 @@ pub(crate) enum VolumeError {
     Unready { volume: String, why: String },
     /// The image of a volume is not here; the reason is the container's.
     #[error("{message}")]
-    Image { reason: &'static str, message: String },
+    Image { image: String, reason: &'static str, message: String },
     #[error("{0}")]
     View(String),
 }

@@ -6,7 +6,7 @@ use base::backoff::Backoff;
 use jiff::Timestamp;
 
 use super::probe::Trackers;
-use super::{BACKOFF_FIRST, BACKOFF_MAX, ContainerPlan, Effect, MESSAGE_BYTES_MAX, Moment, Role, event};
+use super::{BACKOFF_FIRST, BACKOFF_MAX, ContainerPlan, Effect, MESSAGE_BYTES_MAX, Moment, Role, event, pod_event};
 use crate::sandbox::{Exit, ExitReason};
 
 /// How a run of a container ended.
@@ -27,6 +27,15 @@ pub(super) enum State {
     Terminated(Termination),
 }
 
+/// A failed pull that is still shown as such.
+#[derive(Debug)]
+pub(super) struct ShownPull {
+    /// When `ErrImagePull` turns into `ImagePullBackOff`.
+    pub until: Instant,
+    /// The image, if it is not the container's but that of a volume.
+    pub volume_image: Option<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct Container {
     pub state: State,
@@ -42,8 +51,7 @@ pub(super) struct Container {
     /// How long to wait after the next crash; none after the first.
     pub crashes: Option<Backoff>,
     pub launches: Backoff,
-    /// When `ErrImagePull` turns into `ImagePullBackOff`.
-    pub pull_shown_until: Option<Instant>,
+    pub shown_pull: Option<ShownPull>,
     pub stopping: bool,
     /// It is being stopped because a probe or its hook says so: its exit is a failure.
     pub unhealthy: bool,
@@ -67,7 +75,7 @@ impl Container {
             retry_at: None,
             crashes: None,
             launches: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
-            pull_shown_until: None,
+            shown_pull: None,
             stopping: false,
             unhealthy: false,
             replaced: false,
@@ -97,15 +105,17 @@ impl Container {
     }
 
     pub fn show_pull_backoff(&mut self, index: usize, image: &str, now: Moment, effects: &mut Vec<Effect>) {
-        if self.pull_shown_until.is_none_or(|until| until > now.at) {
-            return;
-        }
-        self.pull_shown_until = None;
+        let Some(shown) = self.shown_pull.take_if(|shown| shown.until <= now.at) else { return };
+        let image = shown.volume_image.as_deref().unwrap_or(image);
         if let State::Waiting { reason, message } = &mut self.state {
             let told = format!("Back-off pulling image {image:?}");
             *message = Some(format!("{told}: {reason}: {}", message.as_deref().unwrap_or_default()));
             *reason = "ImagePullBackOff".to_owned();
-            effects.push(event(index, false, "BackOff", told));
+            // Volumes are the pod's.
+            effects.push(match shown.volume_image {
+                Some(_) => pod_event(false, "BackOff", told),
+                None => event(index, false, "BackOff", told),
+            });
             effects.push(event(index, true, "Failed", "Error: ImagePullBackOff".to_owned()));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     CONFIG_RETRY, Effect, LaunchError, LaunchFailure, Launched, Moment, PULL_ERROR_SHOWN, Phase, PodMachine, Role,
-    State, Trackers, event,
+    ShownPull, State, Trackers, event,
 };
 
 impl PodMachine {
@@ -20,7 +20,7 @@ impl PodMachine {
         container.image_id = Some(launched.image_id);
         container.container_id = Some(launched.container_id);
         container.retry_at = None;
-        container.pull_shown_until = None;
+        container.shown_pull = None;
         container.stopping = false;
         container.unhealthy = false;
         container.replaced = false;
@@ -48,16 +48,22 @@ impl PodMachine {
         if let State::Terminated(termination) = &container.state {
             container.last = Some(termination.clone());
         }
-        let (waiting, wait) = match error.class {
+        let (waiting, wait) = match &error.class {
             LaunchFailure::Config => (true, CONFIG_RETRY),
             LaunchFailure::Volume => (false, CONFIG_RETRY),
-            LaunchFailure::Pull | LaunchFailure::Image | LaunchFailure::Create => (true, container.launches.fail()),
+            LaunchFailure::Pull | LaunchFailure::VolumePull { .. } | LaunchFailure::Image | LaunchFailure::Create => {
+                (true, container.launches.fail())
+            }
         };
         let reason = if waiting { error.reason } else { "ContainerCreating" };
         container.state = State::Waiting { reason: reason.to_owned(), message: Some(error.message.clone()) };
         container.retry_at = Some(now.at + wait);
-        let pull = error.class == LaunchFailure::Pull;
-        container.pull_shown_until = pull.then(|| now.at + PULL_ERROR_SHOWN);
+        let shown = |volume_image| Some(ShownPull { until: now.at + PULL_ERROR_SHOWN, volume_image });
+        container.shown_pull = match &error.class {
+            LaunchFailure::Pull => shown(None),
+            LaunchFailure::VolumePull { image } => shown(Some(image.clone())),
+            _ => None,
+        };
         if self.phase != Phase::Active {
             return;
         }
@@ -66,9 +72,11 @@ impl PodMachine {
             index,
             true,
             reason,
-            match error.class {
+            match &error.class {
                 LaunchFailure::Volume => error.message.clone(),
-                LaunchFailure::Pull | LaunchFailure::Image => format!("Error: {}", error.reason),
+                LaunchFailure::Pull | LaunchFailure::VolumePull { .. } | LaunchFailure::Image => {
+                    format!("Error: {}", error.reason)
+                }
                 LaunchFailure::Config | LaunchFailure::Create => format!("Error: {}", error.message),
             },
         ));

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, ResourceRequirements,
+    Container, ContainerRestartRule, EphemeralContainer, Pod, PodSpec, ResourceRequirements, VolumeMount,
+    VolumeMountStatus,
 };
 
 use super::Probes;
@@ -67,6 +68,24 @@ impl Rule {
     }
 }
 
+/// What there is to tell of a mount. What a guest may only read, it may only read however deep it goes, so that every wish
+/// for that is met.
+fn mounted(mount: &VolumeMount) -> VolumeMountStatus {
+    let read_only = mount.read_only.filter(|only| *only);
+    let deep = if matches!(mount.recursive_read_only.as_deref(), Some("Enabled" | "IfPossible")) {
+        "Enabled"
+    } else {
+        "Disabled"
+    };
+    VolumeMountStatus {
+        name: mount.name.clone(),
+        mount_path: mount.mount_path.clone(),
+        read_only,
+        recursive_read_only: read_only.map(|_| deep.to_owned()),
+        ..VolumeMountStatus::default()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct ContainerPlan {
     pub name: String,
@@ -74,6 +93,8 @@ pub(crate) struct ContainerPlan {
     pub role: Role,
     pub probes: Probes,
     pub requirements: ResourceRequirements,
+    /// What its status tells of its mounts; nothing where there are none.
+    pub mounts: Option<Vec<VolumeMountStatus>>,
     restart: Option<Restart>,
     rules: Vec<Rule>,
     /// Resources whose change needs a restart.
@@ -89,6 +110,7 @@ impl ContainerPlan {
             role,
             probes: Probes::of(container),
             requirements: container.resources.clone().unwrap_or_default(),
+            mounts: container.volume_mounts.as_ref().map(|all| all.iter().map(mounted).collect()),
             restart: Restart::parse(container.restart_policy.as_deref()),
             rules: container.restart_policy_rules.iter().flatten().filter_map(Rule::of).collect(),
             restart_for: policies

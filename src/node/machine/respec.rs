@@ -41,7 +41,7 @@ impl PodMachine {
             }
             State::Waiting { .. } => {
                 container.retry_at = None;
-                container.pull_shown_until = None;
+                container.shown_pull = None;
                 container.launches.reset();
             }
             State::Terminated(_) => {}

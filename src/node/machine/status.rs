@@ -274,6 +274,7 @@ impl Container {
             resources: Some(plan.requirements.clone()).filter(|_| sized),
             restart_count: i32::try_from(self.attempt).unwrap_or(i32::MAX),
             state: Some(state),
+            volume_mounts: plan.mounts.clone(),
             last_state: Some(self.last.as_ref().map(Termination::state).unwrap_or_default()),
             ..ContainerStatus::default()
         }

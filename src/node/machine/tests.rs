@@ -210,8 +210,17 @@ fn a_missing_image_turns_into_a_back_off_and_is_tried_again() {
     assert_eq!((story.line(), story.reasons()), ("Pending app=ImagePullBackOff#0".into(), vec!["BackOff", "Failed"]));
     story.wait(8);
     assert_eq!(story.launches(), [(0, 0)]);
+    // The image of a volume is told of under its own name, and as the pod's.
+    story.refuse(0, "ErrImagePull", LaunchFailure::VolumePull { image: "r.example/data:v1".to_owned() });
+    story.wait(2);
+    let told = "Back-off pulling image \"r.example/data:v1\"".to_owned();
+    assert!(story.effects.contains(&pod_event(false, "BackOff", told.clone())), "{:?}", story.effects);
+    let waiting = story.status().container_statuses.unwrap().remove(0).state.unwrap().waiting.unwrap();
+    assert_eq!(waiting.message, Some(format!("{told}: ErrImagePull: why")));
+    story.wait(18);
+    assert_eq!(story.launches(), [(0, 0)]);
     story.refuse(0, "ErrImagePull", LaunchFailure::Pull);
-    story.wait(19);
+    story.wait(39);
     assert_eq!(story.launches(), []);
     story.wait(1);
     assert_eq!(story.launches(), [(0, 0)]);

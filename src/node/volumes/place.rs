@@ -112,7 +112,7 @@ async fn one(
             .await;
     }
     if let Some(source) = &volume.image {
-        return image::open(volumes, pod, &volume.name, source).await;
+        return image::open(volumes, pod, source).await;
     }
     Err(failed(&UNSUPPORTED))
 }

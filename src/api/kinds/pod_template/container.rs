@@ -215,10 +215,28 @@ fn field_reference(faults: &mut Faults, reference: &Value, path: &str) {
     }
 }
 
-fn mount_faults(faults: &mut Faults, container: &Value, path: &str, volumes: &BTreeSet<String>) {
+fn read_only_faults(faults: &mut Faults, mount: &Value, path: &str) {
+    let mode = match text(mount, "recursiveReadOnly") {
+        "" | "Disabled" => return,
+        mode => mode,
+    };
+    if !["Enabled", "IfPossible"].contains(&mode) {
+        faults.push(FieldError::not_supported(path, &json!(mode), &["Disabled", "Enabled", "IfPossible"]));
+        return;
+    }
+    if mount.get("readOnly") != Some(&json!(true)) {
+        faults.push(FieldError::forbidden(path, "may only be specified when readOnly is true"));
+    }
+    if !matches!(text(mount, "mountPropagation"), "" | "None") {
+        faults
+            .push(FieldError::forbidden(path, "may only be specified when mountPropagation is None or not specified"));
+    }
+}
+
+fn mount_faults(faults: &mut Faults, container: &Value, owner: &str, volumes: &BTreeSet<String>) {
     let mut targets = BTreeSet::new();
     for (at, mount) in list(container, "volumeMounts").iter().enumerate() {
-        let path = format!("{path}.volumeMounts[{at}]");
+        let path = format!("{owner}.volumeMounts[{at}]");
         let name = text(mount, "name");
         required_text(faults, &format!("{path}.name"), name);
         if !volumes.contains(name) {
@@ -236,5 +254,7 @@ fn mount_faults(faults: &mut Faults, container: &Value, path: &str, volumes: &BT
             let detail = "subPathExpr and subPath are mutually exclusive";
             faults.push(FieldError::invalid(format!("{path}.subPathExpr"), &json!(expression), detail));
         }
+        // Kubernetes names this one without its place in the list.
+        read_only_faults(faults, mount, &format!("{owner}.volumeMounts.recursiveReadOnly"));
     }
 }

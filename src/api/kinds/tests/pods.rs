@@ -186,6 +186,13 @@ fn bad_pods_are_told_what_is_wrong() {
                 &["spec.containers[0].volumeMounts[0].mountPath: Required value"],
             ),
             (
+                "/spec/containers/0/volumeMounts/0/recursiveReadOnly",
+                json!("Enabled"),
+                &[
+                    "spec.containers[0].volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true",
+                ],
+            ),
+            (
                 "/spec/containers/0/volumeMounts/0/subPath",
                 json!("../x"),
                 &["spec.containers[0].volumeMounts[0].subPath: Invalid value: \"../x\": must not contain '..'"],

@@ -278,3 +278,37 @@ fn readiness_gates_hold_a_pod_back_until_somebody_opens_them() {
         assert_eq!(ready.reason.as_deref(), wanted.map(|_| "ReadinessGatesNotReady"));
     }
 }
+
+#[test]
+fn mounts_are_told_of_as_they_are_made() {
+    let mount = |more: Value| {
+        let mut mount = json!({ "name": "v", "mountPath": "/v" });
+        mount.as_object_mut().unwrap().append(&mut more.as_object().unwrap().clone());
+        mount
+    };
+    let deep = |mode: &str| mount(json!({ "readOnly": true, "recursiveReadOnly": mode, "subPath": "part" }));
+    let mounts = [
+        mount(json!({})),
+        mount(json!({ "readOnly": false })),
+        mount(json!({ "readOnly": true })),
+        deep("Disabled"),
+        deep("IfPossible"),
+        deep("Enabled"),
+    ];
+    let mut story =
+        Story::new(json!({ "containers": [{ "name": "app", "volumeMounts": mounts }, { "name": "bare" }] }));
+    let told = |story: &mut Story| json!(story.status().container_statuses.unwrap());
+    let shown = |mode: &str| mount(json!({ "readOnly": true, "recursiveReadOnly": mode }));
+    let wanted = json!([
+        mount(json!({})),
+        mount(json!({})),
+        shown("Disabled"),
+        shown("Disabled"),
+        shown("Enabled"),
+        shown("Enabled")
+    ]);
+    assert_eq!(told(&mut story)[0]["volumeMounts"], wanted);
+    assert_eq!(told(&mut story)[1].get("volumeMounts"), None);
+    story.up(0);
+    assert_eq!(told(&mut story)[0]["volumeMounts"], wanted);
+}

@@ -183,7 +183,7 @@ async fn credentials(client: &Client, pod: &Pod) -> Credentials {
 }
 
 /// As Go writes durations, down to milliseconds: `1.5s`, `340ms`, `1m2.003s`.
-fn go_duration(span: Duration) -> String {
+pub(crate) fn go_duration(span: Duration) -> String {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 {
         return "0s".to_owned();

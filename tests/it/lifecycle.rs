@@ -88,6 +88,47 @@ async fn hooks_probes_and_last_words_are_the_containers_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn probes_ask_by_grpc_too() {
+    let cluster = with_samples(&["echo"]).await;
+    let pod = |name: &str, ask: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {name} }}\nspec:\n  containers:\n    \
+             - {{ name: main, image: coracle.local/echo, imagePullPolicy: IfNotPresent, ports: [{{ containerPort: 80 }}], \
+             readinessProbe: {{ grpc: {{ {ask} }}, periodSeconds: 1, timeoutSeconds: 1 }} }}\n"
+        )
+    };
+    for (name, ask) in [
+        ("server", "port: 80"),
+        ("service", "port: 80, service: echo"),
+        ("resting", "port: 80, service: resting"),
+        ("nobody", "port: 80, service: nobody"),
+        ("nowhere", "port: 81"),
+    ] {
+        apply_text(&cluster, &pod(name, ask)).await.unwrap();
+    }
+    let ready = |pod: &Value| Some(pod.pointer("/status/containerStatuses/0/ready")? == true);
+    for name in ["server", "service"] {
+        pod_until(&cluster, name, "it is ready", |pod| ready(pod)?.then_some(())).await;
+    }
+    let address = pod_until(&cluster, "nowhere", "it has an address", |pod| {
+        Some(pod.pointer("/status/podIP")?.as_str()?.to_owned())
+    })
+    .await;
+    for (name, why) in [
+        ("resting", "service unhealthy (responded with \"NOT_SERVING\")".to_owned()),
+        ("nobody", "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service".to_owned()),
+        (
+            "nowhere",
+            format!("timeout: failed to connect service \"{address}:81\" within 1s: context deadline exceeded"),
+        ),
+    ] {
+        assert_eq!(told(&cluster, name, "Unhealthy").await, format!("Readiness probe failed: {why}"));
+        assert_eq!(pod_until(&cluster, name, "its status", ready).await, false);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pod_is_joined_resized_and_measured_while_it_runs() {
     let cluster = with_samples(&["hello"]).await;
     let pod = "apiVersion: v1\nkind: Pod\nmetadata: { name: web }\nspec:\n  initContainers:\n  \

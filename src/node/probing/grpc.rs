@@ -12,13 +12,49 @@ use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::GRPCAction;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Asked, refused};
+use super::Asked;
 use crate::machine::Outcome;
+use crate::pulling::go_duration;
 
 const SERVING: u64 = 1;
-const NOT_IMPLEMENTED: &str = "12";
 const ANSWER_BYTES_MAX: usize = 4 << 10;
+/// After how long a server is tried again that did not take the connection.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What HTTP's codes mean as gRPC's, where the server does not speak gRPC.
+const OF_HTTP: [(u16, &str); 8] = [
+    (400, "Internal"),
+    (401, "Unauthenticated"),
+    (403, "PermissionDenied"),
+    (404, "Unimplemented"),
+    (429, "Unavailable"),
+    (502, "Unavailable"),
+    (503, "Unavailable"),
+    (504, "Unavailable"),
+];
+
+/// Codes by their number.
+const CODES: [&str; 17] = [
+    "OK",
+    "Canceled",
+    "Unknown",
+    "InvalidArgument",
+    "DeadlineExceeded",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "OutOfRange",
+    "Unimplemented",
+    "Internal",
+    "Unavailable",
+    "DataLoss",
+    "Unauthenticated",
+];
 
 pub(super) async fn probe(asked: &Asked<'_>, action: &GRPCAction, timeout: Duration) -> Outcome {
     let Some(port) = u16::try_from(action.port).ok().filter(|port| *port > 0) else {
@@ -26,29 +62,39 @@ pub(super) async fn probe(asked: &Asked<'_>, action: &GRPCAction, timeout: Durat
     };
     let address = SocketAddr::new(asked.pod, port);
     let service = action.service.as_deref().unwrap_or_default();
-    match tokio::time::timeout(timeout, check(asked, address, service)).await {
+    let (span, until) = (go_duration(timeout), Instant::now() + timeout);
+    // Kubernetes' client waits for a server that is not there yet.
+    let Ok(stream) = timeout_at(until, connect(asked, address)).await else {
+        let text = address.to_string();
+        return Outcome::Failure(format!(
+            "timeout: failed to connect service {text:?} within {span}: context deadline exceeded"
+        ));
+    };
+    match timeout_at(until, check(stream, address, service)).await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::Failure(format!("timeout: health rpc did not complete within {}s", timeout.as_secs())),
+        Err(_) => overdue(&span),
     }
 }
 
-async fn check(asked: &Asked<'_>, address: SocketAddr, service: &str) -> Outcome {
-    let failed = |why: String| Outcome::Failure(format!("error: health rpc probe failed: {why}"));
-    let stream = match asked.network.connect(address, asked.pod).await {
-        Ok(stream) => stream,
-        Err(network::CallError::Refused { .. }) => {
-            return Outcome::Failure(format!(
-                "failed to connect service {:?}: {}",
-                address.to_string(),
-                refused(address)
-            ));
+fn overdue(span: &str) -> Outcome {
+    Outcome::Failure(format!("timeout: health rpc did not complete within {span}"))
+}
+
+async fn connect(asked: &Asked<'_>, address: SocketAddr) -> network::Stream {
+    loop {
+        match asked.network.connect(address, asked.pod).await {
+            Ok(stream) => return stream,
+            Err(_) => tokio::time::sleep(RETRY).await,
         }
-        Err(error) => return Outcome::Failure(format!("failed to connect service {:?}: {error}", address.to_string())),
-    };
+    }
+}
+
+async fn check(stream: network::Stream, address: SocketAddr, service: &str) -> Outcome {
+    let unavailable = |why: String| failed("Unavailable", &format!("connection error: desc = {why:?}"));
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     let (mut sender, connection) = match builder.handshake(TokioIo::new(stream)).await {
         Ok(made) => made,
-        Err(error) => return failed(base::report(&error)),
+        Err(error) => return unavailable(base::report(&error)),
     };
     let request = Request::post(format!("http://{address}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
@@ -57,7 +103,7 @@ async fn check(asked: &Asked<'_>, address: SocketAddr, service: &str) -> Outcome
         .body(Full::new(question(service)));
     let request = match request {
         Ok(request) => request,
-        Err(error) => return failed(error.to_string()),
+        Err(error) => return failed("Internal", &error.to_string()),
     };
     let exchange = async {
         let (head, body) = sender.send_request(request).await.map_err(|error| base::report(&error))?.into_parts();
@@ -72,33 +118,69 @@ async fn check(asked: &Asked<'_>, address: SocketAddr, service: &str) -> Outcome
     };
     match answered {
         Ok((head, trailers, body)) => judge(head.status, &head.headers, &trailers, &body),
-        Err(why) => failed(why),
+        Err(why) => unavailable(why),
     }
 }
 
+/// A call that failed, as gRPC's client for Go words it.
+fn failed(code: &str, message: &str) -> Outcome {
+    Outcome::Failure(match code {
+        "Unimplemented" => {
+            format!("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {message}")
+        }
+        _ => format!("error: health rpc probe failed: rpc error: code = {code} desc = {message}"),
+    })
+}
+
 fn judge(status: http::StatusCode, headers: &HeaderMap, trailers: &HeaderMap, body: &[u8]) -> Outcome {
+    if let Some(outcome) = not_grpc(status, headers) {
+        return outcome;
+    }
     let text = |name: &str| {
         let found = trailers.get(name).or_else(|| headers.get(name));
-        found.and_then(|value| value.to_str().ok()).map(str::to_owned)
+        found.and_then(|value| value.to_str().ok())
     };
-    let code = text("grpc-status");
-    match code.as_deref() {
-        _ if !status.is_success() => {
-            Outcome::Failure(format!("error: health rpc probe failed: unexpected HTTP status code {}", status.as_u16()))
-        }
+    match text("grpc-status") {
         Some("0") => match serving(body) {
             Some(SERVING) => Outcome::Success,
             status => Outcome::Failure(format!("service unhealthy (responded with {:?})", word(status.unwrap_or(0)))),
         },
-        Some(NOT_IMPLEMENTED) => Outcome::Failure(
-            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned(),
-        ),
         Some(code) => {
-            let message = text("grpc-message").unwrap_or_default();
-            Outcome::Failure(format!("error: health rpc probe failed: rpc error: code = {code} desc = {message}"))
+            let code = code.parse::<usize>().ok().and_then(|code| CODES.get(code)).copied().unwrap_or("Unknown");
+            failed(code, &unescaped(text("grpc-message").unwrap_or_default()))
         }
-        None => Outcome::Failure("error: health rpc probe failed: the answer has no grpc-status".to_owned()),
+        None => failed("Internal", "server closed the stream without sending trailers"),
     }
+}
+
+/// What is to be said of a server that answers, but not in gRPC.
+fn not_grpc(status: http::StatusCode, headers: &HeaderMap) -> Option<Outcome> {
+    let kind = headers.get(http::header::CONTENT_TYPE).map(|kind| String::from_utf8_lossy(kind.as_bytes()));
+    let kind_fault = match kind.as_deref() {
+        Some(kind) if kind.starts_with("application/grpc") => None,
+        Some(kind) => Some(format!("transport: received unexpected content-type {kind:?}")),
+        None => Some("malformed header: missing HTTP content-type".to_owned()),
+    };
+    let status_fault = (status != http::StatusCode::OK).then(|| {
+        let reason = status.canonical_reason().unwrap_or_default();
+        format!("unexpected HTTP status code received from server: {} ({reason})", status.as_u16())
+    });
+    let faults: Vec<String> = [status_fault, kind_fault].into_iter().flatten().collect();
+    let code = OF_HTTP.iter().find(|(http, _)| *http == status.as_u16()).map_or("Unknown", |(_, code)| code);
+    (!faults.is_empty()).then(|| failed(code, &faults.join("; ")))
+}
+
+/// Messages in trailers are percent-encoded.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        let byte = hex.and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = &tail[if byte.is_some() { 2 } else { 0 }..];
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn word(status: u64) -> &'static str {
@@ -166,28 +248,53 @@ mod tests {
 
     #[test]
     fn answers_are_judged() {
-        let trailers =
-            |code: &'static str| HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.parse().unwrap())]);
-        let ok = http::StatusCode::OK;
-        let rows: [(&[u8], &str, Result<(), &str>); 6] = [
+        let fields = |rows: &[(&'static str, &'static str)]| {
+            HeaderMap::from_iter(rows.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())))
+        };
+        let grpc = fields(&[("content-type", "application/grpc+proto")]);
+        let rows: [(&[u8], &'static str, Result<(), &str>); 7] = [
             (&[0, 0, 0, 0, 2, 8, 1], "0", Ok(())),
-            (&[0, 0, 0, 0, 2, 8, 2], "0", Err("responded with \"NOT_SERVING\"")),
-            (&[0, 0, 0, 0, 0], "0", Err("responded with \"UNKNOWN\"")),
-            (&[1, 2], "0", Err("responded with \"UNKNOWN\"")),
-            (&[], "12", Err("does not implement the grpc health protocol")),
-            (&[], "5", Err("code = 5")),
+            (&[0, 0, 0, 0, 2, 8, 2], "0", Err("service unhealthy (responded with \"NOT_SERVING\")")),
+            (&[0, 0, 0, 0, 0], "0", Err("service unhealthy (responded with \"UNKNOWN\")")),
+            (&[1, 2], "0", Err("service unhealthy (responded with \"UNKNOWN\")")),
+            (
+                &[],
+                "12",
+                Err("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): no % x"),
+            ),
+            (&[], "5", Err("error: health rpc probe failed: rpc error: code = NotFound desc = no % x")),
+            (&[], "99", Err("error: health rpc probe failed: rpc error: code = Unknown desc = no % x")),
         ];
+        let judged = |outcome: Outcome, wanted: Result<(), &str>| match (outcome, wanted) {
+            (Outcome::Success, Ok(())) => {}
+            (Outcome::Failure(why), Err(text)) => assert_eq!(why, text),
+            (found, wanted) => panic!("{found:?} {wanted:?}"),
+        };
         for (body, code, wanted) in rows {
-            let found = judge(ok, &HeaderMap::new(), &trailers(code), body);
-            match (found, wanted) {
-                (Outcome::Success, Ok(())) => {}
-                (Outcome::Failure(why), Err(part)) => assert!(why.contains(part), "{why}"),
-                (found, wanted) => panic!("{found:?} {wanted:?}"),
-            }
+            let trailers = fields(&[("grpc-status", code), ("grpc-message", "no %25 x")]);
+            judged(judge(http::StatusCode::OK, &grpc, &trailers, body), wanted);
         }
-        assert!(matches!(
-            judge(http::StatusCode::NOT_FOUND, &HeaderMap::new(), &trailers("0"), &[]),
-            Outcome::Failure(_)
-        ));
+        let plain = fields(&[("content-type", "text/plain")]);
+        let rows = [
+            (
+                200,
+                &grpc,
+                "error: health rpc probe failed: rpc error: code = Internal desc = server closed the stream without sending trailers",
+            ),
+            (
+                200,
+                &plain,
+                "error: health rpc probe failed: rpc error: code = Unknown desc = transport: received unexpected content-type \"text/plain\"",
+            ),
+            (
+                404,
+                &plain,
+                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): unexpected HTTP status code received from server: 404 (Not Found); transport: received unexpected content-type \"text/plain\"",
+            ),
+        ];
+        for (status, headers, wanted) in rows {
+            let status = http::StatusCode::from_u16(status).unwrap();
+            judged(judge(status, headers, &HeaderMap::new(), &[]), Err(wanted));
+        }
     }
 }

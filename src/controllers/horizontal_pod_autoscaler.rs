@@ -38,6 +38,7 @@ mod figures;
 mod idle;
 mod outside;
 mod plan;
+mod selectors;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,7 @@ use behavior::Memory;
 use conditions::Conditions;
 use idle::Idleness;
 use plan::{Proposal, Seen};
+use selectors::Selectors;
 
 /// How often a target is looked at.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -56,8 +58,8 @@ pub(crate) fn start(rig: Rig) {
     let pods = rig.informers.of::<Pod>();
     let controller = Controller::new("horizontal_pod_autoscaler", &rig.metrics).each(&scalers);
     let events = rig.recorder("horizontal-pod-autoscaler");
-    let memories = Mutex::default();
-    controller.start(&rig.tasks, Autoscalers { client: rig.client, scalers, pods, events, memories });
+    let (memories, selectors) = Default::default();
+    controller.start(&rig.tasks, Autoscalers { client: rig.client, scalers, pods, events, memories, selectors });
 }
 
 struct Autoscalers {
@@ -66,6 +68,7 @@ struct Autoscalers {
     pods: Informer<Pod>,
     events: Recorder,
     memories: Mutex<HashMap<Key, Memory>>,
+    selectors: Selectors,
 }
 
 #[async_trait]
@@ -73,6 +76,7 @@ impl Reconcile for Autoscalers {
     async fn reconcile(&self, key: &Key) -> Result<Next, RunError> {
         let Some(scaler) = self.scalers.at(key) else {
             self.memories.lock().remove(key);
+            self.selectors.forget(key);
             return Ok(Next::Done);
         };
         if is_deleting(&scaler.metadata) {
@@ -101,6 +105,18 @@ impl Reconcile for Autoscalers {
 struct Target {
     api: Api<DynamicObject>,
     scale: Scale,
+}
+
+/// Why it cannot be told which pods are meant.
+struct Unclear {
+    /// The condition's.
+    reason: &'static str,
+    /// The event's.
+    event: &'static str,
+    /// The condition's.
+    message: String,
+    /// The event's.
+    told: String,
 }
 
 impl Autoscalers {
@@ -139,13 +155,6 @@ impl Autoscalers {
         let current = target.scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
         let existing = target.scale.status.as_ref().map_or(current, |status| status.replicas);
         status.current_replicas = Some(existing);
-        if let Some(why) = self.unclear(key, scaler, &target.scale) {
-            let (reason, event, message) = why;
-            self.events.warning(scaler, event, message.clone());
-            conditions.set("ScalingActive", false, reason, message);
-            status.conditions = Some(conditions.all());
-            return Ok(status);
-        }
         if let Some(bound) = plan::bound(scaler, current, &mut conditions) {
             // No metric has a say in it.
             let proposal = Proposal::default();
@@ -153,7 +162,16 @@ impl Autoscalers {
             status.conditions = Some(conditions.all());
             return Ok(status);
         }
-        let pods = self.pods_of(key, &target.scale);
+        let pods = match self.pods_of(key, &target.scale) {
+            Ok(pods) => pods,
+            Err(unclear) => {
+                self.events.warning(scaler, unclear.event, unclear.told.clone());
+                conditions.set("ScalingActive", false, unclear.reason, unclear.message);
+                self.events.warning(scaler, "FailedComputeMetricsReplicas", unclear.told);
+                status.conditions = Some(conditions.all());
+                return Ok(status);
+            }
+        };
         let metrics = scaler.spec.metrics.clone().unwrap_or_default();
         let selector = target.scale.status.as_ref().and_then(|status| status.selector.clone()).unwrap_or_default();
         let samples = match metrics.iter().any(|one| one.resource.is_some() || one.container_resource.is_some()) {
@@ -223,36 +241,6 @@ impl Autoscalers {
         let metric = MetricIdentifier { name: "http_idle_seconds".to_owned(), selector: None };
         let read = custom::of_pods(&self.client, &key.namespace, selector, &metric).await;
         idle::of(pods, &read.unwrap_or_default(), after)
-    }
-
-    /// Why it cannot be told which pods are meant: a condition's reason, an event's, and a message.
-    fn unclear(
-        &self,
-        key: &Key,
-        scaler: &HorizontalPodAutoscaler,
-        scale: &Scale,
-    ) -> Option<(&'static str, &'static str, String)> {
-        let selector = scale.status.as_ref().and_then(|status| status.selector.as_deref()).unwrap_or_default();
-        if selector.is_empty() {
-            let message = "the HPA target's scale is missing a selector".to_owned();
-            return Some(("InvalidSelector", "SelectorRequired", message));
-        }
-        let same = |other: &HorizontalPodAutoscaler| {
-            let (one, other) = (&scaler.spec.scale_target_ref, &other.spec.scale_target_ref);
-            let group = |version: &Option<String>| {
-                version.as_deref().and_then(|version| version.split_once('/')).map(|(group, _)| group.to_owned())
-            };
-            one.kind == other.kind && one.name == other.name && group(&one.api_version) == group(&other.api_version)
-        };
-        let all = self.scalers.in_namespace(&key.namespace);
-        let mut rivals: Vec<String> =
-            all.iter().filter(|other| same(other)).map(|other| Key::of(other.as_ref()).to_string()).collect();
-        rivals.sort();
-        (rivals.len() > 1).then(|| {
-            let names = rivals.join(" ");
-            let message = format!("pods by selector {selector} are controlled by multiple HPAs: [{names}]");
-            ("AmbiguousSelector", "AmbiguousSelector", message)
-        })
     }
 
     /// Scales where it is needed, and says so in the status.
@@ -338,19 +326,33 @@ impl Autoscalers {
         Ok(Target { api, scale })
     }
 
-    /// The pods that the target's selector means.
-    fn pods_of(&self, key: &Key, scale: &Scale) -> Vec<std::sync::Arc<Pod>> {
+    /// The pods that the target's selector means, where it is sure that they are this autoscaler's alone.
+    fn pods_of(&self, key: &Key, scale: &Scale) -> Result<Vec<std::sync::Arc<Pod>>, Unclear> {
         let text = scale.status.as_ref().and_then(|status| status.selector.as_deref()).unwrap_or_default();
-        let Ok(selector) = text.parse::<api::LabelSelector>() else { return Vec::new() };
-        if selector.is_everything() {
-            return Vec::new();
+        if text.is_empty() {
+            return Err(Unclear {
+                reason: "InvalidSelector",
+                event: "SelectorRequired",
+                message: "the HPA target's scale is missing a selector".to_owned(),
+                told: "selector is required".to_owned(),
+            });
         }
-        let none = Default::default();
-        let is_meant = |pod: &std::sync::Arc<Pod>| {
-            let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
-            selector.matches_with(|label| labels.get(label).map(String::as_str))
-        };
-        self.pods.in_namespace(&key.namespace).into_iter().filter(is_meant).collect()
+        let unclear =
+            |reason: &'static str, message: String| Unclear { reason, event: reason, told: message.clone(), message };
+        let selector = text.parse::<api::LabelSelector>().map_err(|error| {
+            let message = format!("couldn't convert selector into a corresponding internal selector object: {error}");
+            unclear("InvalidSelector", message)
+        })?;
+        self.selectors.put(key, selector.clone());
+        let is_meant = |pod: &std::sync::Arc<Pod>| selectors::selects(&selector, pod);
+        let pods: Vec<_> = self.pods.in_namespace(&key.namespace).into_iter().filter(is_meant).collect();
+        let rivals = self.selectors.of(&key.namespace, &pods);
+        if rivals.len() > 1 {
+            let names = rivals.iter().map(Key::to_string).collect::<Vec<_>>().join(" ");
+            let message = format!("pods by selector {text} are controlled by multiple HPAs: [{names}]");
+            return Err(unclear("AmbiguousSelector", message));
+        }
+        Ok(pods)
     }
 
     async fn publish(

@@ -5,6 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Steps that are counted before it is said that too many were missed.
 const COUNTED: usize = 100;
+/// What does not come within so many years never comes.
+const YEARS: i16 = 5;
 
 /// A schedule in a time zone.
 pub(super) enum Schedule {
@@ -51,10 +53,7 @@ impl Schedule {
     pub fn after(&self, then: Timestamp) -> Option<Timestamp> {
         match self {
             Self::Every(every) => then.checked_add(*every).ok(),
-            Self::Fields(cron, zone) => {
-                let from = then.to_zoned(zone.clone());
-                cron.find_next_occurrence(&from, false).ok().map(|next| next.timestamp())
-            }
+            Self::Fields(cron, zone) => next(cron, zone, then),
         }
     }
 
@@ -91,6 +90,28 @@ impl Schedule {
     }
 }
 
+/// The first moment after `then` at which the clock in `zone` shows what `cron` asks for. An hour that a change of the clock
+/// leaves out does not come, and one that it repeats comes twice: no moment is moved to where its clock shows something else.
+fn next(cron: &croner::Cron, zone: &TimeZone, then: Timestamp) -> Option<Timestamp> {
+    let (mut from, mut inclusive) = (then, false);
+    let last = zone.to_datetime(then).year().saturating_add(YEARS);
+    loop {
+        // Until the next change the clock is as good as one that never changes.
+        let offset = zone.to_offset(from);
+        let change = zone.following(from).next().map(|change| change.timestamp());
+        let clock = offset.to_datetime(from).to_zoned(TimeZone::UTC).ok()?;
+        let shown = cron.find_next_occurrence(&clock, inclusive).ok()?.datetime();
+        let at = offset.to_timestamp(shown).ok()?;
+        match change {
+            Some(change) if at >= change => (from, inclusive) = (change, true),
+            _ => return (shown.year() <= last).then_some(at),
+        }
+        if offset.to_datetime(from).year() > last {
+            return None;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +137,56 @@ mod tests {
         let never = Schedule::parse("0 0 31 2 *", None).expect("it can be read");
         assert_eq!(never.after(time("2026-01-01T00:00:00Z")), None);
         assert!(Schedule::parse("* * *", None).is_err() && Schedule::parse("* * * * *", Some("Mars/Base")).is_err());
+    }
+
+    #[test]
+    fn an_hour_that_the_clock_skips_does_not_come_and_one_that_it_repeats_comes_twice() {
+        // In New York the clock went from 2 to 3 at 07:00Z of 11 March 2012, and from 2 to 1 at 06:00Z of 4 November.
+        for (schedule, zone, from, wanted) in [
+            ("30 2 11 3 *", "America/New_York", "2012-03-11T05:00:00Z", &["2013-03-11T06:30:00Z"][..]),
+            ("30 2 * * *", "America/New_York", "2012-03-11T05:00:00Z", &["2012-03-12T06:30:00Z"]),
+            ("0 3 * * *", "America/New_York", "2012-03-11T05:00:00Z", &["2012-03-11T07:00:00Z"]),
+            (
+                "30 1-3 * * *",
+                "America/New_York",
+                "2012-03-11T05:00:00Z",
+                &["2012-03-11T06:30:00Z", "2012-03-11T07:30:00Z"],
+            ),
+            (
+                "0 * * * *",
+                "America/New_York",
+                "2012-03-11T05:30:00Z",
+                &["2012-03-11T06:00:00Z", "2012-03-11T07:00:00Z"],
+            ),
+            ("30 2 4 11 *", "America/New_York", "2012-11-04T04:00:00Z", &["2012-11-04T07:30:00Z"]),
+            ("30 1 4 11 *", "America/New_York", "2012-11-04T05:45:00Z", &["2012-11-04T06:30:00Z"]),
+            (
+                "30 1 * * *",
+                "America/New_York",
+                "2012-11-04T04:00:00Z",
+                &["2012-11-04T05:30:00Z", "2012-11-04T06:30:00Z", "2012-11-05T06:30:00Z"],
+            ),
+            (
+                "0 * * * *",
+                "America/New_York",
+                "2012-11-04T04:30:00Z",
+                &["2012-11-04T05:00:00Z", "2012-11-04T06:00:00Z", "2012-11-04T07:00:00Z"],
+            ),
+            // Here half an hour is left out, and at midnight an hour was.
+            ("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T13:00:00Z", &["2026-10-04T15:15:00Z"]),
+            ("0 0 * * *", "America/Sao_Paulo", "2018-11-03T04:00:00Z", &["2018-11-05T02:00:00Z"]),
+            // Far from any change.
+            ("0 0 29 2 *", "Europe/Berlin", "2026-01-01T00:00:00Z", &["2028-02-28T23:00:00Z"]),
+        ] {
+            let read = Schedule::parse(schedule, Some(zone)).expect(schedule);
+            let mut at = time(from);
+            for wanted in wanted {
+                at = read.after(at).expect(schedule);
+                assert_eq!(at, time(wanted), "{schedule} in {zone} from {from}");
+            }
+        }
+        let seldom = Schedule::parse("0 0 29 2 *", None).expect("a schedule");
+        assert_eq!(seldom.after(time("2096-03-01T00:00:00Z")), None);
     }
 
     #[test]

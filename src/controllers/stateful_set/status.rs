@@ -32,11 +32,11 @@ pub(super) fn status(
 ) -> StatefulSetStatus {
     let update = name(&history.update.metadata);
     let min_ready = min_ready_seconds(set);
-    let made = || owned.iter().filter(|pod| !pods::phase(pod).is_empty() && !pods::is_finished(pod));
+    let made = || owned.iter().filter(|pod| !pods::phase(pod).is_empty());
     let of = |revision: &str| {
         count(made().filter(|pod| !is_deleting(&pod.metadata) && identity::revision(pod) == revision).count())
     };
-    let ready = made().filter(|pod| pods::is_ready(pod)).count();
+    let ready = made().filter(|pod| !pods::is_finished(pod) && pods::is_ready(pod)).count();
     let available = made().filter(|pod| pods::availability(pod, min_ready, now) == Availability::Yes).count();
     let mut status = StatefulSetStatus {
         replicas: count(made().count()),
@@ -52,7 +52,10 @@ pub(super) fn status(
     };
     let whole = status.updated_replicas.unwrap_or(0) == status.replicas && count(ready) == status.replicas;
     let all = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1) == status.replicas;
-    if current != update && whole && all {
+    // Whoever deletes pods by hand is never told that an update is through: Kubernetes leaves the revision as it is.
+    let strategy = set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref());
+    let rolling = strategy != Some("OnDelete");
+    if rolling && current != update && whole && all {
         status.current_revision = status.update_revision.clone();
         status.current_replicas = status.updated_replicas;
     }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec, StatefulSetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::plan::plan;
-use super::{identity, volumes};
+use super::{identity, status, volumes};
+use crate::history::History;
 use crate::owners::name;
 
 fn now() -> Timestamp {
@@ -101,6 +102,32 @@ fn updates_go_down_to_the_partition() {
     let by_hand = set(json!({"replicas": 2, "updateStrategy": {"type": "OnDelete"}}));
     assert_eq!(told(&by_hand, "web-0 r1, web-1 r1"), "nothing");
     assert_eq!(told(&by_hand, "web-0 r1"), "create 1 of r2");
+}
+
+#[test]
+fn a_set_is_through_when_all_are_new_and_one_that_is_updated_by_hand_never_is() {
+    let revision = |name: &str| ControllerRevision {
+        metadata: ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() },
+        ..ControllerRevision::default()
+    };
+    let all = vec![Arc::new(revision("r1")), Arc::new(revision("r2"))];
+    let history = History { all, update: revision("r2"), collisions: 0 };
+    let told = |strategy: &str, pods: &str| {
+        let mut set = set(json!({"replicas": 2, "updateStrategy": {"type": strategy}}));
+        set.status = Some(StatefulSetStatus { current_revision: Some("r1".into()), ..StatefulSetStatus::default() });
+        let pods: Vec<_> = pods.split(", ").map(pod).collect();
+        let status = status::status(&set, &pods, &history, &status::current_revision(&set, &history), now());
+        let revisions = (status.current_revision.unwrap_or_default(), status.update_revision.unwrap_or_default());
+        let counts = [Some(status.replicas), status.current_replicas, status.updated_replicas, status.ready_replicas];
+        format!("{} -> {}: {:?}", revisions.0, revisions.1, counts.map(|count| count.unwrap_or(0)))
+    };
+    for strategy in ["RollingUpdate", "OnDelete"] {
+        assert_eq!(told(strategy, "web-0 r1, web-1 r1"), "r1 -> r2: [2, 2, 0, 2]");
+        assert_eq!(told(strategy, "web-0 r1, web-1? r2"), "r1 -> r2: [2, 1, 1, 1]");
+        assert_eq!(told(strategy, "web-0! r1, web-1x r2"), "r1 -> r2: [2, 0, 1, 1]");
+    }
+    assert_eq!(told("RollingUpdate", "web-0 r2, web-1 r2"), "r2 -> r2: [2, 2, 2, 2]");
+    assert_eq!(told("OnDelete", "web-0 r2, web-1 r2"), "r1 -> r2: [2, 0, 2, 2]");
 }
 
 #[test]

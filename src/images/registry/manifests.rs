@@ -1,7 +1,11 @@
 //! Manifests, tags and the catalog.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::json;
@@ -14,6 +18,9 @@ use crate::{Digest, ImageStore, artifact};
 
 /// What OCI asks registries to take at least.
 const MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// How much of a manifest is read at the most, the part included that nobody wants.
+const SWALLOWED_BYTES_MAX: usize = 64 << 20;
+const SWALLOWED_WITHIN: Duration = Duration::from_secs(60);
 const PAGE_MAX: usize = 1000;
 
 pub(super) async fn answer(store: &ImageStore, parts: &Parts, name: &str, reference: &str, body: Body) -> Answer {
@@ -53,10 +60,7 @@ async fn write(store: &ImageStore, parts: &Parts, name: &str, reference: &str, b
     if expected.is_none() && !is_tag(reference) {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, "TAG_INVALID", format!("{reference:?} cannot be a tag")));
     }
-    let bytes = axum::body::to_bytes(body, MANIFEST_BYTES_MAX).await.map_err(|_| {
-        let message = format!("a manifest may have {} MiB", MANIFEST_BYTES_MAX >> 20);
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message)
-    })?;
+    let bytes = whole(body).await?;
     let found = Digest::of(&bytes);
     if let Some(expected) = expected.as_ref().filter(|expected| **expected != found) {
         let message = format!("the manifest has digest {found} and not {expected}");
@@ -73,6 +77,39 @@ async fn write(store: &ImageStore, parts: &Parts, name: &str, reference: &str, b
         response.headers_mut().insert("oci-subject", subject);
     }
     Ok(response)
+}
+
+/// All of a manifest. Of one that is too large the rest is read too, and forgotten: who is still writing does not see the
+/// answer, and a connection that is closed while bytes come is reset, with the answer on it.
+async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    let mut chunks = body.into_data_stream();
+    let (mut held, mut size) = (BytesMut::new(), 0);
+    let reading = async {
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|error| {
+                Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", format!("the manifest broke off: {error}"))
+            })?;
+            size += chunk.len();
+            match size {
+                ..=MANIFEST_BYTES_MAX => held.extend_from_slice(&chunk),
+                ..=SWALLOWED_BYTES_MAX => held = BytesMut::new(),
+                _ => break,
+            }
+        }
+        Ok::<_, Refusal>(())
+    };
+    let in_time = tokio::time::timeout(SWALLOWED_WITHIN, reading).await;
+    match in_time {
+        Ok(read) => read?,
+        Err(_) => {
+            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, "UNKNOWN", "the manifest did not come in time"));
+        }
+    }
+    if size > MANIFEST_BYTES_MAX {
+        let message = format!("a manifest may have {} MiB", MANIFEST_BYTES_MAX >> 20);
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", message));
+    }
+    Ok(held.freeze())
 }
 
 async fn delete(store: &ImageStore, name: &str, reference: &str) -> Answer {

@@ -249,3 +249,20 @@ async fn the_stock_is_told_and_taken_from() {
     let (status, _, body) = registry.ask(Method::DELETE, "/v2/_coracle/unused", &[], Body::empty()).await;
     assert!(status.is_success() && String::from_utf8_lossy(&body).contains("bytes"));
 }
+
+#[tokio::test]
+async fn a_manifest_that_is_too_large_is_read_to_its_end_and_refused() {
+    let registry = Registry::new();
+    let left = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(9));
+    let counted = std::sync::Arc::clone(&left);
+    let chunks = futures::stream::iter((0..9).map(move |_| {
+        counted.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1 << 20]))
+    }));
+    let (status, _, body) =
+        registry.ask(Method::PUT, "/v2/team/hello/manifests/v1", &[], Body::from_stream(chunks)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(String::from_utf8_lossy(&body).contains("a manifest may have 4 MiB"));
+    // A client that is still writing would not see the answer.
+    assert_eq!(left.load(std::sync::atomic::Ordering::Relaxed), 0);
+}

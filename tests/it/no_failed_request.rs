@@ -33,12 +33,12 @@ async fn ask(cluster: &TestCluster, apart: Duration, log: &Arc<Log>, stop: &Atom
             let began = Instant::now();
             // Late is no failure: beside other tests, on few cores, a debug build may be slow to answer.
             let answer =
-                tokio::time::timeout(Duration::from_secs(60), testkit::get(address, "web.localhost", "/")).await;
+                tokio::time::timeout(Duration::from_secs(20), testkit::get(address, "web.localhost", "/")).await;
             log.waits.lock().unwrap().push(began.elapsed());
             match answer {
                 Ok(answer) if answer.status == 200 => {}
                 Ok(answer) => log.failures.lock().unwrap().push(format!("{} {}", answer.status, answer.text)),
-                Err(_) => log.failures.lock().unwrap().push("no answer in a minute".to_owned()),
+                Err(_) => log.failures.lock().unwrap().push("no answer in 20 s".to_owned()),
             }
         });
     }

@@ -156,7 +156,6 @@ async fn start(
     tell: &impl Fn(Severity, &str, String),
 ) -> Result<Launch, LaunchError> {
     let Ready { image, settings, resources, given: (env, args, mut mounts), grants } = ready;
-    tell(Severity::Normal, "Created", "Container created".to_owned());
     let id = order.id();
     let of = LogOf::from(id.clone());
     let words = LastWords::prepare(&context.logs.words_of(&of), &order.container, &mut mounts)
@@ -201,6 +200,8 @@ async fn start(
     context.figures.stages.instantiate.observe(began.elapsed());
     match started {
         Ok(container) => {
+            // What failed in between was not created either.
+            tell(Severity::Normal, "Created", "Container created".to_owned());
             tell(Severity::Normal, "Started", "Container started".to_owned());
             let hook_error = post_start(context, order, &container).await;
             let launched = Launched { hook_error, ..launched(order, &image) };

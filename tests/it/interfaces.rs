@@ -3,7 +3,7 @@
 use serde_json::Value;
 use testkit::{TestCluster, eventually};
 
-use crate::support::{apply_text, connection, pod_until, serves, with_samples};
+use crate::support::{apply_text, connection, events_of, pod_until, serves, with_samples};
 
 async fn log(cluster: &TestCluster, pod: &str) -> String {
     let path = format!("/api/v1/namespaces/default/pods/{pod}/log");
@@ -86,6 +86,12 @@ async fn what_a_pod_grants_its_program_has_and_nothing_else() {
         let (reason, message) = waits(&cluster, pod).await;
         assert_eq!(reason, "CreateContainerConfigError", "{pod}: {message}");
         assert!(message.contains(text), "{pod}: {message}");
+        let events = eventually("it is told", async || {
+            let events = events_of(&cluster, pod).await;
+            events.iter().any(|event| event["reason"] == "Failed").then_some(events)
+        })
+        .await;
+        assert!(!events.iter().any(|event| event["reason"] == "Created"), "{pod} was not created: {events:?}");
     }
     assert_eq!(code(&cluster, "rich").await, 0, "{}", log(&cluster, "rich").await);
     let lines = "Some(\"green\")\nSome(\"secret\")\n[\"a/one\"], ended: true\nERROR keeper: said\n";

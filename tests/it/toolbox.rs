@@ -183,6 +183,12 @@ const COMMANDS: &[(&str, &str, i32)] = &[
         "b\nf\n.\n..\nd\n1\n",
         0,
     ),
+    ("mkdir d; ln -s d l; ls -la l/ | grep ' [.]*$' | cut -c1; ls -l | grep -c 'l -> d'", "d\nd\n1\n", 0),
+    (
+        "printf 'ab cd' > x; printf 'ef gh\\n' > y; cut -d' ' -f2 x y missing; echo $?; rev x y; fold -w 3 x y; nl -w1 -s: y x; cat -n x missing y",
+        "cd\ngh\n1\ndc ba\nhg fe\nab \ncd\nef \ngh\n1:ef gh\n2:ab cd     1\tab cd     2\tef gh\n",
+        1,
+    ),
     (
         "printf 'b 2\\na 1\\nc 3\\n' > t; cat t | head -n 1; tail -n 1 t; tail -n +2 t | wc -l; head -n -2 t; tac t | head -1",
         "b 2\nc 3\n2\nb 2\nc 3\n",

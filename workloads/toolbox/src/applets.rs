@@ -6,6 +6,7 @@ mod copy;
 mod expression;
 mod find;
 mod grep;
+mod lines;
 mod list;
 mod net;
 mod paths;

@@ -84,6 +84,18 @@ impl Process {
         open_input(&self.path(path), &self.stdin).map_err(|error| format!("can't open '{path}': {}", why(&error)))
     }
 
+    /// The same, for those who go on without what there is not: they complain and end with 1.
+    pub async fn open_or_complain(&self, path: &str, code: &mut i32) -> Option<Input> {
+        match self.open(path) {
+            Ok(input) => Some(input),
+            Err(words) => {
+                self.complain(words).await;
+                *code = 1;
+                None
+            }
+        }
+    }
+
     /// The exit code of what an applet answered.
     pub async fn conclude(&self, ended: Ended) -> i32 {
         match ended {

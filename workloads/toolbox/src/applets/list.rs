@@ -110,7 +110,10 @@ fn entries(path: &str, options: &Options) -> io::Result<Vec<Entry>> {
     }
     let entry = |name: String| {
         let whole = crate::process::absolute(path, &name);
-        let metadata = fs::symlink_metadata(&whole).or_else(|_| fs::metadata(path)).ok()?;
+        // The folder itself, whatever leads to it.
+        let itself = matches!(name.as_str(), "." | "..");
+        let found = if itself { fs::metadata(&whole) } else { fs::symlink_metadata(&whole) };
+        let metadata = found.or_else(|_| fs::metadata(path)).ok()?;
         Some(Entry { name, path: whole, metadata })
     };
     Ok(names.into_iter().filter_map(entry).collect())

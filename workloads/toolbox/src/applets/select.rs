@@ -1,6 +1,6 @@
 //! `cut`, `fold`, `nl`, `paste`, `rev`, `tac`.
 
-use super::text::operands;
+use super::lines::{Lines, operands};
 use crate::process::{Ended, Options, Process};
 
 /// `1,3-5,7-` as ranges that count from one.
@@ -25,25 +25,16 @@ pub async fn cut(process: &Process) -> Ended {
     let wanted = ranges(list)?;
     let is_wanted = |number: usize| wanted.iter().any(|(low, high)| (*low..=*high).contains(&number));
     let delimiter = options.value('d').unwrap_or("\t").to_owned();
-    let mut out = process.out();
-    for path in operands(&options) {
-        let input = process.open(&path)?;
-        loop {
-            let line = out.next_line(&input).await?;
-            if line.is_empty() {
-                break;
-            }
-            let text = String::from_utf8_lossy(&line);
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            if chars.is_some() {
-                let kept: String = text.chars().enumerate().filter(|(at, _)| is_wanted(at + 1)).map(|(_, c)| c).collect();
-                out.line(&kept).await?;
-            } else if text.contains(&delimiter) {
-                let fields = text.split(&delimiter).enumerate().filter(|(at, _)| is_wanted(at + 1));
-                out.line(&fields.map(|(_, field)| field).collect::<Vec<_>>().join(&delimiter)).await?;
-            } else if !options.has('s') {
-                out.line(text).await?;
-            }
+    let (mut out, mut lines) = (process.out(), Lines::of(process, &options));
+    while let Some(text) = lines.next_text(&mut out).await? {
+        if chars.is_some() {
+            let kept: String = text.chars().enumerate().filter(|(at, _)| is_wanted(at + 1)).map(|(_, c)| c).collect();
+            out.line(&kept).await?;
+        } else if text.contains(&delimiter) {
+            let fields = text.split(&delimiter).enumerate().filter(|(at, _)| is_wanted(at + 1));
+            out.line(&fields.map(|(_, field)| field).collect::<Vec<_>>().join(&delimiter)).await?;
+        } else if !options.has('s') {
+            out.line(&text).await?;
         }
     }
     out.flush().await?;
@@ -53,25 +44,17 @@ pub async fn cut(process: &Process) -> Ended {
 pub async fn fold(process: &Process) -> Ended {
     let options = Options::of(&process.args, "w:sb", &[("width", 'w')])?;
     let width = usize::try_from(options.number('w')?.unwrap_or(80)).unwrap_or(80).max(1);
-    let mut out = process.out();
-    for path in operands(&options) {
-        let input = process.open(&path)?;
-        loop {
-            let line = out.next_line(&input).await?;
-            if line.is_empty() {
-                break;
-            }
-            let text = String::from_utf8_lossy(&line).into_owned();
-            let mut rest: Vec<char> = text.trim_end_matches('\n').chars().collect();
-            while rest.len() > width {
-                let blank = rest[..width].iter().rposition(|c| *c == ' ').filter(|_| options.has('s'));
-                let cut = blank.map_or(width, |at| at + 1);
-                let tail = rest.split_off(cut);
-                out.line(&rest.iter().collect::<String>()).await?;
-                rest = tail;
-            }
+    let (mut out, mut lines) = (process.out(), Lines::of(process, &options));
+    while let Some(text) = lines.next_text(&mut out).await? {
+        let mut rest: Vec<char> = text.chars().collect();
+        while rest.len() > width {
+            let blank = rest[..width].iter().rposition(|c| *c == ' ').filter(|_| options.has('s'));
+            let cut = blank.map_or(width, |at| at + 1);
+            let tail = rest.split_off(cut);
             out.line(&rest.iter().collect::<String>()).await?;
+            rest = tail;
         }
+        out.line(&rest.iter().collect::<String>()).await?;
     }
     out.flush().await?;
     Ok(0)
@@ -83,22 +66,15 @@ pub async fn nl(process: &Process) -> Ended {
     let mut number = options.number('v')?.unwrap_or(1);
     let width = usize::try_from(options.number('w')?.unwrap_or(6)).unwrap_or(6);
     let separator = options.value('s').unwrap_or("\t").to_owned();
-    let mut out = process.out();
-    for path in operands(&options) {
-        let input = process.open(&path)?;
-        loop {
-            let line = out.next_line(&input).await?;
-            if line.is_empty() {
-                break;
-            }
-            if all || line != b"\n" {
-                out.put(format!("{number:width$}{separator}").as_bytes()).await?;
-                number += 1;
-            } else {
-                out.put(" ".repeat(width + separator.len()).as_bytes()).await?;
-            }
-            out.put(&line).await?;
+    let (mut out, mut lines) = (process.out(), Lines::of(process, &options));
+    while let Some(line) = lines.next(&mut out).await? {
+        if all || line != b"\n" {
+            out.put(format!("{number:width$}{separator}").as_bytes()).await?;
+            number += 1;
+        } else {
+            out.put(" ".repeat(width + separator.len()).as_bytes()).await?;
         }
+        out.put(&line).await?;
     }
     out.flush().await?;
     Ok(0)
@@ -143,17 +119,9 @@ pub async fn paste(process: &Process) -> Ended {
 
 pub async fn rev(process: &Process) -> Ended {
     let options = Options::of(&process.args, "", &[])?;
-    let mut out = process.out();
-    for path in operands(&options) {
-        let input = process.open(&path)?;
-        loop {
-            let line = out.next_line(&input).await?;
-            if line.is_empty() {
-                break;
-            }
-            let text = String::from_utf8_lossy(&line);
-            out.line(&text.trim_end_matches('\n').chars().rev().collect::<String>()).await?;
-        }
+    let (mut out, mut lines) = (process.out(), Lines::of(process, &options));
+    while let Some(text) = lines.next_text(&mut out).await? {
+        out.line(&text.chars().rev().collect::<String>()).await?;
     }
     out.flush().await?;
     Ok(0)

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::text::operands;
+use super::lines::operands;
 use crate::io::Output;
 use crate::process::{Ended, Options, Process, why};
 

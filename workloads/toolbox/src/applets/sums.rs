@@ -6,7 +6,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::text::operands;
+use super::lines::operands;
 use crate::process::{Ended, Options, Process};
 
 /// The digests behind one face.

@@ -3,16 +3,12 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
+use super::lines::operands;
 use crate::io::Output;
 use crate::process::{Ended, Options, Process, number, why};
 
 /// How often `tail -f` looks.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// The operands, or standard input when there are none.
-pub fn operands(options: &Options) -> Vec<String> {
-    if options.rest.is_empty() { vec!["-".to_owned()] } else { options.rest.clone() }
-}
 
 /// `-5` as `-n 5`.
 fn counted(process: &Process) -> Vec<String> {
@@ -31,14 +27,7 @@ pub async fn cat(process: &Process) -> Ended {
     let (mut code, mut count) = (0, 0);
     let mut out = process.out();
     for path in operands(&options) {
-        let input = match process.open(&path) {
-            Ok(input) => input,
-            Err(words) => {
-                process.complain(words).await;
-                code = 1;
-                continue;
-            }
-        };
+        let Some(input) = process.open_or_complain(&path, &mut code).await else { continue };
         if options.has('n') || options.has('b') {
             loop {
                 let line = out.next_line(&input).await?;
@@ -83,14 +72,7 @@ pub async fn head(process: &Process) -> Ended {
     let bytes = options.number('c')?;
     let (mut code, mut out) = (0, process.out());
     for (at, path) in paths.iter().enumerate() {
-        let input = match process.open(path) {
-            Ok(input) => input,
-            Err(words) => {
-                process.complain(words).await;
-                code = 1;
-                continue;
-            }
-        };
+        let Some(input) = process.open_or_complain(path, &mut code).await else { continue };
         if (paths.len() > 1 && !options.has('q')) || options.has('v') {
             out.line(&format!("{}==> {path} <==", if at > 0 { "\n" } else { "" })).await?;
         }
@@ -144,16 +126,11 @@ pub async fn tail(process: &Process) -> Ended {
     let (mut code, mut out, mut followed) = (0, process.out(), Vec::new());
     let headings = (paths.len() > 1 && !options.has('q')) || options.has('v');
     for (at, path) in paths.iter().enumerate() {
-        let input = match process.open(path) {
-            Ok(input) => input,
-            Err(words) => {
-                process.complain(words).await;
-                code = 1;
-                if options.has('F') {
-                    followed.push((path.clone(), 0));
-                }
-                continue;
+        let Some(input) = process.open_or_complain(path, &mut code).await else {
+            if options.has('F') {
+                followed.push((path.clone(), 0));
             }
+            continue;
         };
         if headings {
             out.line(&format!("{}==> {path} <==", if at > 0 { "\n" } else { "" })).await?;
@@ -242,14 +219,7 @@ pub async fn wc(process: &Process) -> Ended {
         if name == "-" || name.is_empty() { text } else { format!("{text} {name}") }
     };
     for path in &paths {
-        let input = match process.open(path) {
-            Ok(input) => input,
-            Err(words) => {
-                process.complain(words).await;
-                code = 1;
-                continue;
-            }
-        };
+        let Some(input) = process.open_or_complain(path, &mut code).await else { continue };
         let (mut counts, mut in_word) = ([0_usize; 4], false);
         loop {
             let piece = input.read().await?;

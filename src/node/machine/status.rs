@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, HostIP,
-    Pod, PodCondition, PodIP, PodStatus, ResourceRequirements,
+    Pod, PodCondition, PodIP, PodStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -258,7 +258,8 @@ impl Container {
             State::Terminated(termination) => termination.state(),
         };
         let completed = matches!(&self.state, State::Terminated(termination) if termination.code == 0);
-        let sized = self.is_running() && plan.requirements != ResourceRequirements::default();
+        // What a container has been given is told from its first run on, also when it is nothing.
+        let sized = self.container_id.is_some() && plan.role != Role::Ephemeral;
         ContainerStatus {
             name: plan.name.clone(),
             image: self.image.clone().unwrap_or_else(|| plan.image.clone()),
@@ -270,7 +271,7 @@ impl Container {
                 Role::Sidecar | Role::Main => self.is_ready(),
             },
             started: Some(self.is_started()).filter(|_| plan.role != Role::Ephemeral),
-            allocated_resources: plan.requirements.requests.clone().filter(|_| sized),
+            allocated_resources: plan.requirements.requests.clone().filter(|some| sized && !some.is_empty()),
             resources: Some(plan.requirements.clone()).filter(|_| sized),
             restart_count: i32::try_from(self.attempt).unwrap_or(i32::MAX),
             state: Some(state),

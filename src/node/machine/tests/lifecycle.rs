@@ -312,3 +312,22 @@ fn mounts_are_told_of_as_they_are_made() {
     story.up(0);
     assert_eq!(told(&mut story)[0]["volumeMounts"], wanted);
 }
+
+#[test]
+fn what_a_container_was_given_is_told_once_it_has_run() {
+    let resources = json!({ "requests": { "cpu": "1" }, "limits": { "memory": "1Gi" } });
+    let mut story =
+        Story::new(json!({ "containers": [{ "name": "app", "resources": resources }, { "name": "bare" }] }));
+    let told = |story: &mut Story, field: &str| -> Vec<Value> {
+        let containers = story.status().container_statuses.unwrap();
+        containers.iter().map(|container| json!(container)[field].clone()).collect()
+    };
+    assert_eq!(told(&mut story, "resources"), [Value::Null, Value::Null]);
+    story.up(0);
+    story.up(1);
+    let given = [resources, json!({})];
+    assert_eq!(told(&mut story, "resources"), given);
+    assert_eq!(told(&mut story, "allocatedResources"), [json!({ "cpu": "1" }), Value::Null]);
+    story.exit(0, 1);
+    assert_eq!(told(&mut story, "resources"), given);
+}

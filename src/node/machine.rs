@@ -186,6 +186,8 @@ pub(crate) struct PodMachine {
     launching: Option<usize>,
     /// Since when it runs, for its deadline.
     began_at: Instant,
+    /// The same as its status says it: what was told once stays, however late the object is to show it.
+    started: Timestamp,
     /// When those that wind down have to be gone.
     gone_by: Option<Instant>,
     /// Why the amounts of resources that the spec wants cannot be given.

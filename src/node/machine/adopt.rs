@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::status::Conditions;
+use super::status::{Conditions, seconds};
 use super::{BACKOFF_FIRST, BACKOFF_MAX, Container, Moment, Phase, PodMachine, PodPlan, Role, State, Termination};
 
 impl PodMachine {
@@ -33,6 +33,7 @@ impl PodMachine {
             judgement: None,
             launching: None,
             began_at,
+            started: seconds(since),
             gone_by: None,
             resize_refused: None,
             conditions: Conditions::of(&status),

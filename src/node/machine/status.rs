@@ -93,7 +93,7 @@ impl PodMachine {
             host_ips: Some(vec![HostIP { ip: text(addresses.host) }]),
             pod_ip: addresses.pod.map(text),
             pod_ips: addresses.pod.map(|address| vec![PodIP { ip: text(address) }]),
-            start_time: old.start_time.clone().or(Some(Time(seconds(now.wall)))),
+            start_time: Some(Time(self.started)),
             observed_generation: pod.metadata.generation,
             ..old
         }
@@ -298,6 +298,6 @@ impl Termination {
 }
 
 /// Kubernetes' times have whole seconds; finer ones would differ from what is read back.
-fn seconds(at: Timestamp) -> Timestamp {
+pub(super) fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }

@@ -331,3 +331,15 @@ fn what_a_container_was_given_is_told_once_it_has_run() {
     story.exit(0, 1);
     assert_eq!(told(&mut story, "resources"), given);
 }
+
+#[test]
+fn a_start_that_was_told_stays_although_the_object_does_not_show_it_yet() {
+    let mut story = Story::new(one());
+    story.up(0);
+    let told = story.status();
+    story.wait(3);
+    assert_eq!(story.status(), told);
+    // It is the agent's second life that takes it over from the object.
+    let again = Story::with_status(one(), json!({ "startTime": "1970-01-02T00:00:00Z" })).status();
+    assert_eq!(again.start_time.unwrap().0, Timestamp::from_second(86_400).unwrap());
+}

@@ -90,10 +90,13 @@ async fn whole(body: Body) -> Result<Bytes, Refusal> {
                 Refusal::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", format!("the manifest broke off: {error}"))
             })?;
             size += chunk.len();
-            match size {
-                ..=MANIFEST_BYTES_MAX => held.extend_from_slice(&chunk),
-                ..=SWALLOWED_BYTES_MAX => held = BytesMut::new(),
-                _ => break,
+            if size <= MANIFEST_BYTES_MAX {
+                held.extend_from_slice(&chunk);
+                continue;
+            }
+            held = BytesMut::new();
+            if size > SWALLOWED_BYTES_MAX {
+                break;
             }
         }
         Ok::<_, Refusal>(())

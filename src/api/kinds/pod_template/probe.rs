@@ -50,6 +50,18 @@ pub(super) fn probe_faults(faults: &mut Faults, container: &Value, path: &str) {
     }
 }
 
+/// Nobody sleeps longer than the pod's end may take.
+pub(super) fn sleep_faults(faults: &mut Faults, container: &Value, path: &str, grace: Option<i64>) {
+    let Some(grace) = grace else { return };
+    for hook in ["postStart", "preStop"] {
+        let seconds = container.pointer(&format!("/lifecycle/{hook}/sleep/seconds")).and_then(Value::as_i64);
+        if let Some(seconds) = seconds.filter(|seconds| !(0..=grace).contains(seconds)) {
+            let detail = format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})");
+            faults.push(FieldError::invalid(format!("{path}.lifecycle.{hook}.sleep"), &json!(seconds), &detail));
+        }
+    }
+}
+
 fn handler_faults(faults: &mut Faults, handler: &Value, path: &str, kinds: &[&str]) {
     let found: Vec<(&str, &Value)> = kinds.iter().filter_map(|kind| Some((*kind, get(handler, kind)?))).collect();
     if found.is_empty() {

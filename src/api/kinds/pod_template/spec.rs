@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::container::{ContainerPlace, container_faults};
 use super::placement::placement_faults;
+use super::probe::sleep_faults;
 use super::resources::pod_level_faults;
 use super::security::{pod_security_faults, system_faults};
 use super::volumes::volume_faults;
@@ -28,7 +29,9 @@ pub fn pod_spec_faults(faults: &mut Faults, spec: &Value, path: &str) {
         ("ephemeralContainers", ContainerPlace::Ephemeral),
     ] {
         for (at, container) in list(spec, field).iter().enumerate() {
-            container_faults(faults, container, &format!("{path}.{field}[{at}]"), place, &volumes, &mut names);
+            let path = format!("{path}.{field}[{at}]");
+            container_faults(faults, container, &path, place, &volumes, &mut names);
+            sleep_faults(faults, container, &path, int(spec, "terminationGracePeriodSeconds"));
         }
     }
     one_of(faults, spec, path, "restartPolicy", &["Always", "OnFailure", "Never"], true);

@@ -203,6 +203,14 @@ fn bad_pods_are_told_what_is_wrong() {
                 &["spec.containers[0].livenessProbe: Required value: must specify a handler type"],
             ),
             (
+                "/spec/containers/0/lifecycle",
+                json!({"preStop": {"sleep": {"seconds": 31}}, "postStart": {"sleep": {"seconds": -1}}}),
+                &[
+                    "spec.containers[0].lifecycle.postStart.sleep: Invalid value: -1: must be non-negative and less than terminationGracePeriodSeconds (30)",
+                    "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+                ],
+            ),
+            (
                 "/spec/containers/0/livenessProbe/successThreshold",
                 json!(2),
                 &["spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1"],

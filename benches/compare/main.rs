@@ -16,6 +16,7 @@ mod coracle;
 mod density;
 mod http;
 mod http2;
+mod idle;
 mod machine;
 mod mischief;
 mod native;
@@ -47,6 +48,7 @@ const SECTIONS: &[Section] = &[
     ("rollout", rollout::run),
     ("workloads", workloads::run),
     ("scheduling", scheduling::run),
+    ("idle", idle::run),
 ];
 
 fn main() -> ExitCode {

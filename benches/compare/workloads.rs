@@ -15,10 +15,12 @@ const GLANCE: Duration = Duration::from_millis(5);
 const SOME: u32 = 500;
 const MANY: u32 = 1000;
 const MOST: u32 = 10_000;
+const AT_ONCE: u32 = 100;
 const FAILURES: usize = 20;
 const WAKES: usize = 100;
 const IDLE: Duration = Duration::from_secs(30);
 const PODS: &str = "/api/v1/namespaces/default/pods";
+const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
 type Row = Vec<String>;
@@ -42,6 +44,7 @@ pub fn run() -> anyhow::Result<()> {
     rows.push(wakes()?);
     progress("workloads: wakes");
     rows.extend(most()?);
+    rows.push(completions()?);
     table::print("workloads", &["what", "measured", "aim"], &rows);
     Ok(())
 }
@@ -217,4 +220,54 @@ fn most() -> anyhow::Result<Vec<Row>> {
         row("10,000 pods Ready on one node", seconds(ready), "15 s"),
         row("CPU of 10,000 idle pods, whole process", format!("{:.2} % of a core", cpu * 100.0), "near zero"),
     ])
+}
+
+/// Runs a Job to its end, and looks whether each completion was counted once.
+fn completions() -> anyhow::Result<Row> {
+    let coracle = Coracle::start()?;
+    let container = json!({
+        "name": "main", "image": "coracle.local/batch", "imagePullPolicy": "IfNotPresent", "args": ["primes", "10"],
+        "resources": { "requests": { "cpu": "1m", "memory": "1Mi" } },
+    });
+    let job = |name: &str, completions: u32| {
+        json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": name },
+            "spec": {
+                "completions": completions, "parallelism": AT_ONCE,
+                "template": { "spec": { "restartPolicy": "Never", "containers": [container] } },
+            },
+        })
+    };
+    // So that no compile is measured.
+    coracle.api.create(JOBS, &job("warm", 1))?;
+    complete(&coracle, "warm", 1)?;
+    let (before, began) = (coracle.usage().cpu, Instant::now());
+    coracle.api.create(JOBS, &job("many", MOST))?;
+    complete(&coracle, "many", MOST)?;
+    let (took, cpu) = (began.elapsed(), coracle.usage().cpu - before);
+    let held = coracle.api.get(&format!("{PODS}?labelSelector=job-name%3Dmany"))?;
+    let held = held["items"].as_array().into_iter().flatten();
+    let held = held.filter(|pod| !pod["metadata"]["finalizers"].is_null()).count();
+    if held > 0 {
+        bail!("{held} pods of a Job that is complete still have finalizers");
+    }
+    progress("workloads: a Job of 10,000");
+    let text = format!("{}; {:.1} ms of CPU each", seconds(took), millis(cpu) / f64::from(MOST));
+    Ok(row("a Job of 10,000 completions, 100 at once: until it is Complete", text, "each counted once"))
+}
+
+fn complete(coracle: &Coracle, name: &str, completions: u32) -> anyhow::Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < 2 * WAIT {
+        let job = coracle.api.get(&format!("{JOBS}/{name}"))?;
+        let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+        if conditions.into_iter().any(|condition| condition["type"] == "Complete" && condition["status"] == "True") {
+            if job["status"]["succeeded"].as_u64() != Some(u64::from(completions)) {
+                bail!("the Job {name} is complete with {}", job["status"]);
+            }
+            return Ok(());
+        }
+        std::thread::sleep(GLANCE * 4);
+    }
+    bail!("the Job {name} is not complete after {:?}", 2 * WAIT)
 }

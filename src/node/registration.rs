@@ -239,7 +239,7 @@ impl Registration {
 
     fn status(&self, old: Option<&NodeStatus>, now: Timestamp) -> NodeStatus {
         let quantities: BTreeMap<String, Quantity> =
-            self.capacity.iter().map(|(name, amount)| (name.clone(), Quantity(amount.clone()))).collect();
+            self.capacity.iter().map(|(name, amount)| (name.clone(), Quantity(canonical(amount)))).collect();
         let address = |type_: &str, address: String| NodeAddress { type_: type_.to_owned(), address };
         NodeStatus {
             capacity: Some(quantities.clone()),
@@ -274,6 +274,11 @@ impl Registration {
             ..NodeStatus::default()
         }
     }
+}
+
+/// An amount as the server has it once it was written: what is said otherwise would be said again and again.
+fn canonical(amount: &str) -> String {
+    amount.parse::<api::quantity::Quantity>().map_or_else(|_| amount.to_owned(), |amount| amount.to_string())
 }
 
 /// Why a node is short of something, or is not: type, reason and message.

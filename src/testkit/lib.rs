@@ -1,6 +1,6 @@
 //! A real cluster in this process, for tests: the same rooms as `coracle up`, on free ports, in a folder that goes.
 //!
-//! *Owns*: starting and stopping it, requests through its ingress, and waiting for conditions.
+//! *Owns*: starting and stopping it, requests through its ingress, waiting for conditions, and time that passes at once.
 //!
 //! *Does not know*: any room but through its door; nothing here is a stand-in for one.
 //!
@@ -12,6 +12,8 @@
 
 mod condition;
 mod http_client;
+mod own_time;
+mod work;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +23,8 @@ use cluster::{Cluster, Config};
 
 pub use condition::eventually;
 pub use http_client::{Answer, Http2, exchange, get};
+pub use own_time::let_pass;
+pub use work::Work;
 
 /// A cluster that runs.
 pub struct TestCluster {

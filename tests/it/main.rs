@@ -18,6 +18,7 @@ mod guests;
 mod hard_wishes;
 mod helm;
 mod identities;
+mod idle;
 mod images;
 mod interfaces;
 mod jobs;

@@ -3,7 +3,7 @@
 //! The cluster is whole and in this process: API, every controller, scheduler, node and sandbox. Timers are made to go on
 //! (`testkit::let_pass`); what the difference between the two hours is, pods cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -37,43 +37,55 @@ struct Hour {
 /// Prints the section.
 pub fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let empty = runtime.block_on(hour(0))?;
-    let full = runtime.block_on(hour(APPS))?;
-    let row = |what: &str, of: &dyn Fn(&Hour) -> String| vec![what.to_owned(), of(&empty), of(&full)];
-    let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
+    let empty = runtime.block_on(hour(0, false))?;
+    let plain = runtime.block_on(hour(APPS, false))?;
+    let full = runtime.block_on(hour(APPS, true))?;
+    let hours = [&empty, &plain, &full];
+    let row = |what: &str, of: &dyn Fn(&Hour) -> String| -> Vec<String> {
+        std::iter::once(what.to_owned()).chain(hours.map(of)).collect()
+    };
+    let sum = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>().to_string();
+    let added = |hour: &Hour| match u32::try_from(hour.pods) {
+        Ok(pods @ 1..) => {
+            format!("{:.1} µs an hour", hour.cpu.saturating_sub(empty.cpu).as_secs_f64() * 1e6 / f64::from(pods))
+        }
+        _ => String::new(),
+    };
     let mut rows = vec![
         row("pods", &|hour| hour.pods.to_string()),
         row("CPU, this cluster's thread", &|hour| format!("{:.0} ms", millis(hour.cpu))),
         row("CPU, whole process", &|hour| format!("{:.0} ms", millis(hour.process))),
-        row("runs of controllers", &|hour| sum(&hour.work.runs).to_string()),
-        row("requests at the API", &|hour| sum(&hour.work.requests).to_string()),
-        row("… of them writes", &|hour| sum(&hour.work.writes()).to_string()),
+        row("CPU that a pod adds", &added),
+        row("runs of controllers", &|hour| sum(&hour.work.runs)),
+        row("requests at the API", &|hour| sum(&hour.work.requests)),
+        row("… of them watches that begin again", &|hour| {
+            let watches = hour.work.requests.iter().filter(|(request, _)| request.starts_with("watch "));
+            watches.map(|(_, count)| count).sum::<u64>().to_string()
+        }),
+        row("… of them writes", &|hour| sum(&hour.work.writes())),
     ];
-    let pods = u32::try_from(full.pods).unwrap_or(1).max(1);
-    let each = full.cpu.saturating_sub(empty.cpu) / pods;
-    rows.push(vec![
-        "CPU that a pod adds".to_owned(),
-        String::new(),
-        format!("{:.1} µs an hour", each.as_secs_f64() * 1e6),
-    ]);
     for (name, pick) in BOOKS {
-        let (empty, full) = (pick(&empty.work), pick(&full.work));
-        let keys: std::collections::BTreeSet<&String> = empty.keys().chain(full.keys()).collect();
-        let count = |counts: &BTreeMap<String, u64>, key: &String| counts.get(key).copied().unwrap_or(0).to_string();
-        rows.extend(keys.into_iter().map(|key| vec![format!("{name}: {key}"), count(&empty, key), count(&full, key)]));
+        let books = hours.map(|hour| pick(&hour.work));
+        let keys: BTreeSet<&String> = books.iter().flat_map(BTreeMap::keys).collect();
+        rows.extend(keys.into_iter().map(|key| {
+            let counts = books.iter().map(|book| book.get(key).copied().unwrap_or(0).to_string());
+            std::iter::once(format!("{name}: {key}")).chain(counts).collect()
+        }));
     }
-    table::print("an hour of idle, in simulated time", &["what", "no pods", "10,000 pods"], &rows);
+    let columns = ["what", "no pods", "10,000 pods without tokens", "10,000 pods"];
+    table::print("an hour of idle, in simulated time", &columns, &rows);
     Ok(())
 }
 
 type Book = (&'static str, fn(&Work) -> BTreeMap<String, u64>);
 
-const BOOKS: [Book; 2] = [("request", |work| work.requests.clone()), ("run", |work| work.runs.clone())];
+const BOOKS: [Book; 2] = [("write", Work::writes), ("run", |work| work.runs.clone())];
 
-async fn hour(apps: usize) -> anyhow::Result<Hour> {
+/// With `tokens` pods have one of their account, which lasts an hour.
+async fn hour(apps: usize, tokens: bool) -> anyhow::Result<Hour> {
     progress(&format!("idle: {apps} Deployments of {REPLICAS}"));
     let cluster = TestCluster::start().await;
-    let pods = fill(&cluster, apps).await?;
+    let pods = fill(&cluster, apps, tokens).await?;
     let_pass(FIRST).await;
     progress(&format!("idle: {pods} pods, the hour"));
     let before = (Work::of(&cluster.client()).await, base::os::thread_cpu_time(), base::os::process().cpu_time);
@@ -86,7 +98,7 @@ async fn hour(apps: usize) -> anyhow::Result<Hour> {
 }
 
 /// Makes the Deployments, with a Service and an Ingress each, and waits until all their pods are Ready.
-async fn fill(cluster: &TestCluster, apps: usize) -> anyhow::Result<usize> {
+async fn fill(cluster: &TestCluster, apps: usize, tokens: bool) -> anyhow::Result<usize> {
     let connection = Connection::over(cluster.client(), cluster.cluster().server_url());
     cli::push_file(&connection, &root().join("workloads/prebuilt/hello.wasm"), "hello").await?;
     for number in 0..apps {
@@ -98,6 +110,9 @@ async fn fill(cluster: &TestCluster, apps: usize) -> anyhow::Result<usize> {
                 // What is measured is the cluster, and not guests that answer probes.
                 container.remove("readinessProbe");
                 container["resources"]["requests"] = serde_json::json!({ "cpu": "0", "memory": "64Ki" });
+            }
+            if let Some(spec) = object.pointer_mut("/spec/template/spec").and_then(Value::as_object_mut) {
+                spec.insert("automountServiceAccountToken".to_owned(), tokens.into());
             }
             let request = http::Request::post(path).header("content-type", "application/json");
             cluster.client().request_text(request.body(serde_json::to_vec(&object)?)?).await?;

@@ -148,10 +148,12 @@ impl Watch {
         let mut measured = tokio::task::spawn_blocking(look).await.unwrap_or_default();
         // A node that offers less than its host has is short as soon as that is used up.
         let capacity = self.context.allocatable.get("memory").and_then(|text| text.parse::<Quantity>().ok());
-        if let Some(capacity) = capacity.and_then(|capacity| u64::try_from(capacity.value()).ok()) {
+        let capacity = capacity.and_then(|capacity| u64::try_from(capacity.value()).ok());
+        // Else all pods need not be asked.
+        if let Some(capacity) = capacity.filter(|capacity| *capacity < measured.memory.total) {
             let used: u64 = self.context.presence.all().iter().map(|one| one.container.stats().memory_bytes).sum();
             let left = capacity.saturating_sub(used);
-            if capacity < measured.memory.total && left < measured.memory.available {
+            if left < measured.memory.available {
                 measured.memory = Room { total: capacity, available: left };
             }
         }

@@ -130,6 +130,9 @@ mod tests {
             ("TZ=Asia/Tokyo 0 0 * * *", None, "2026-01-01T00:00:00Z", "2026-01-01T15:00:00Z"),
             // The thirteenth, and every Friday.
             ("0 0 13 * 5", None, "2026-02-01T00:00:00Z", "2026-02-06T00:00:00Z"),
+            // Steps restrict as well: each tenth day, and every Sunday. A star alone does not.
+            ("0 0 */10 * Sun", None, "2012-07-14T12:00:00Z", "2012-07-15T00:00:00Z"),
+            ("0 0 1,15 * *", None, "2012-07-02T00:00:00Z", "2012-07-15T00:00:00Z"),
         ] {
             let read = Schedule::parse(schedule, zone).expect(schedule);
             assert_eq!(read.after(time(from)), Some(time(wanted)), "{schedule}");

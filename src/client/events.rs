@@ -149,14 +149,14 @@ async fn write_all(shared: &Shared, client: &Client) {
     loop {
         let said = shared.queue.next().await;
         let Some((write, failures)) = shared.aggregates.lock().next_write(&said) else {
-            shared.queue.succeeded(&said, Next::Done);
+            shared.queue.succeeded(&said, Next::Done, Duration::ZERO);
             continue;
         };
         let outcome = write_one(shared, client, &write).await;
         match outcome {
             Ok(()) => {
                 shared.aggregates.lock().wrote(&said, &write);
-                shared.queue.succeeded(&said, Next::Done);
+                shared.queue.succeeded(&said, Next::Done, Duration::ZERO);
             }
             Err(error) if failures < TRIES && is_worth_retrying(&error) => {
                 shared.queue.failed(&said);
@@ -164,7 +164,7 @@ async fn write_all(shared: &Shared, client: &Client) {
             Err(error) => {
                 tracing::debug!(error = crate::explain(&error), reason = write.line.reason, "event not written");
                 shared.aggregates.lock().abandon(&said, crate::is_not_found(&error));
-                shared.queue.succeeded(&said, Next::Done);
+                shared.queue.succeeded(&said, Next::Done, Duration::ZERO);
             }
         }
     }

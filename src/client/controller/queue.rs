@@ -60,6 +60,8 @@ struct State<K> {
     running: HashSet<K>,
     /// Added while running: run again afterwards.
     again: HashSet<K>,
+    /// Of `later`, those that come no sooner whoever adds them.
+    resting: HashSet<K>,
     later: BTreeMap<(Instant, u64), K>,
     due: HashMap<K, (Instant, u64)>,
     failures: HashMap<K, u32>,
@@ -73,6 +75,7 @@ impl<K> Default for State<K> {
             queued: HashSet::new(),
             running: HashSet::new(),
             again: HashSet::new(),
+            resting: HashSet::new(),
             later: BTreeMap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
@@ -86,6 +89,9 @@ impl<K: Clone + Eq + Hash> State<K> {
     fn add(&mut self, key: K) -> bool {
         if self.running.contains(&key) {
             self.again.insert(key);
+            return false;
+        }
+        if self.resting.contains(&key) {
             return false;
         }
         if self.queued.insert(key.clone()) {
@@ -116,6 +122,7 @@ impl<K: Clone + Eq + Hash> State<K> {
             }
             let key = entry.remove();
             self.due.remove(&key);
+            self.resting.remove(&key);
             self.add(key);
         }
         let Some(key) = self.ready.pop_front() else {
@@ -130,9 +137,17 @@ impl<K: Clone + Eq + Hash> State<K> {
         Ok(key)
     }
 
-    fn release(&mut self, key: &K) -> bool {
+    fn release(&mut self, key: &K, rest: Duration) -> bool {
         self.running.remove(key);
-        if self.again.remove(key) { self.add(key.clone()) } else { false }
+        if !self.again.remove(key) {
+            return false;
+        }
+        if rest.is_zero() {
+            return self.add(key.clone());
+        }
+        self.resting.insert(key.clone());
+        self.add_at(key.clone(), Instant::now() + rest);
+        true
     }
 
     fn count_failure(&mut self, key: &K) -> u32 {
@@ -208,13 +223,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Hands a key back after a run that did its work.
-    pub fn succeeded(&self, key: &K, next: Next) {
+    /// Hands a key back after a run that did its work. Where something changed meanwhile, the next run begins after `rest`.
+    pub fn succeeded(&self, key: &K, next: Next, rest: Duration) {
         self.shared.state.lock().failures.remove(key);
         if let Next::After(wait) = next {
             self.shared.state.lock().add_at(key.clone(), Instant::now() + wait);
         }
-        self.hand_back(key);
+        self.hand_back(key, rest);
         if next != Next::Done {
             self.shared.wake.notify_one();
         }
@@ -241,13 +256,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             state.add_at(key.clone(), Instant::now() + wait);
             wait
         };
-        self.hand_back(key);
+        self.hand_back(key, Duration::ZERO);
         self.shared.wake.notify_one();
         wait
     }
 
-    fn hand_back(&self, key: &K) {
-        if self.shared.state.lock().release(key) {
+    fn hand_back(&self, key: &K, rest: Duration) {
+        if self.shared.state.lock().release(key, rest) {
             self.shared.wake.notify_one();
         }
     }

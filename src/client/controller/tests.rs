@@ -33,10 +33,31 @@ async fn a_key_waits_once_and_runs_again_when_it_changed_meanwhile() {
     assert!(queue.is_empty());
     queue.add("key");
     assert!(queue.is_empty(), "it is running");
-    queue.succeeded(&"key", Next::Done);
+    queue.succeeded(&"key", Next::Done, Duration::ZERO);
     assert_eq!(queue.next().await, "key");
-    queue.succeeded(&"key", Next::Done);
+    queue.succeeded(&"key", Next::Done, Duration::ZERO);
     assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_changes_all_the_time_rests_between_its_runs() {
+    let queue = Queue::new(Delays::default());
+    let rest = Duration::from_millis(20);
+    queue.add("key");
+    assert_eq!(queue.next().await, "key");
+    // Nothing changed: it need not rest when something does.
+    queue.succeeded(&"key", Next::Done, rest);
+    queue.add("key");
+    assert_eq!(tokio::time::timeout(Duration::ZERO, queue.next()).await, Ok("key"));
+    queue.add("key");
+    let before = Instant::now();
+    queue.succeeded(&"key", Next::After(Duration::from_secs(9)), rest);
+    queue.add("key");
+    assert!(queue.is_empty(), "it rests");
+    assert_eq!(queue.next().await, "key");
+    assert_eq!(before.elapsed(), rest);
+    queue.succeeded(&"key", Next::Done, rest);
+    assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +71,7 @@ async fn failures_double_the_wait_and_a_success_forgets_them() {
     }
     assert!(waits.windows(2).all(|pair| pair[1] > pair[0].mul_f64(1.5)), "{waits:?}");
     let key = queue.next().await;
-    queue.succeeded(&key, Next::After(Duration::from_secs(10)));
+    queue.succeeded(&key, Next::After(Duration::from_secs(10)), Duration::ZERO);
     let before = Instant::now();
     let key = queue.next().await;
     assert!(before.elapsed() >= Duration::from_secs(10));
@@ -66,7 +87,7 @@ async fn the_earliest_of_several_wishes_counts() {
     let before = Instant::now();
     assert_eq!(queue.next().await, "key");
     assert!(before.elapsed() < Duration::from_secs(2));
-    queue.succeeded(&"key", Next::Done);
+    queue.succeeded(&"key", Next::Done, Duration::ZERO);
     assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
 }
 

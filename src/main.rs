@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{Cli, Command, RestoreArgs, terminal};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // One TLS provider for everything in this process; a second call would only find it set.
     let _ = rustls::crypto::ring::default_provider().install_default();

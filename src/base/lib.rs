@@ -13,10 +13,12 @@ pub mod backoff;
 pub mod files;
 pub mod histogram;
 pub mod logs;
+mod making;
 pub mod metrics;
 pub mod os;
 pub mod tasks;
 
+pub use making::Making;
 pub use tasks::{Shutdown, Tasks};
 
 /// An error and its causes on one line: `opening the store: file is corrupt: checksum mismatch`.

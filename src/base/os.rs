@@ -9,6 +9,9 @@ use std::time::Duration;
 pub enum Urgency {
     /// Somebody waits for the answer.
     Serving,
+    /// What follows from what was asked for: placing pods and starting them. It is soon done where nothing else is to be
+    /// done, and gives way to requests where much is.
+    Background,
     /// Little by little beside what serves: compiles, log files.
     Bulk,
     /// Whenever nobody else wants the core: guests that compute. Such a thread gives way in the moment that another one
@@ -24,16 +27,27 @@ pub fn set_thread_urgency(urgency: Urgency) {
     }
 }
 
+/// A third of the weight of threads that serve.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const BACKGROUND_NICENESS: i32 = 5;
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn lower_thread(urgency: Urgency) {
     use thread_priority::{
         NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
         thread_native_id,
     };
+    if urgency == Urgency::Background {
+        // Nobody stands for the calling thread, and on Linux for no other one of the process.
+        if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICENESS) {
+            tracing::debug!(%error, "cannot lower this thread's priority");
+        }
+        return;
+    }
     // Neither needs a right.
     let policy = ThreadSchedulePolicy::Normal(match urgency {
         Urgency::Idle => NormalThreadSchedulePolicy::Idle,
-        Urgency::Bulk | Urgency::Serving => NormalThreadSchedulePolicy::Batch,
+        Urgency::Bulk | Urgency::Background | Urgency::Serving => NormalThreadSchedulePolicy::Batch,
     });
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
         tracing::debug!(?error, "cannot lower this thread's priority");
@@ -41,8 +55,12 @@ fn lower_thread(urgency: Urgency) {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn lower_thread(_urgency: Urgency) {
-    if let Err(error) = thread_priority::set_current_thread_priority(thread_priority::ThreadPriority::Min) {
+fn lower_thread(urgency: Urgency) {
+    use thread_priority::{ThreadPriority, ThreadPriorityValue};
+    // Of a hundred steps; where the operating system has a few, the one below the middle.
+    let below_middle = ThreadPriorityValue::try_from(30).map_or(ThreadPriority::Min, ThreadPriority::Crossplatform);
+    let priority = if urgency == Urgency::Background { below_middle } else { ThreadPriority::Min };
+    if let Err(error) = thread_priority::set_current_thread_priority(priority) {
         tracing::debug!(?error, "cannot lower this thread's priority");
     }
 }

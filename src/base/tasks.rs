@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ pub struct Tasks {
     shutdown: Shutdown,
     set: Arc<Mutex<JoinSet<()>>>,
     failed: watch::Sender<Option<String>>,
+    /// Whose threads they run on; none takes those of whoever starts a task.
+    threads: Option<Handle>,
 }
 
 impl Default for Tasks {
@@ -30,9 +33,20 @@ impl Default for Tasks {
 }
 
 impl Tasks {
-    /// No tasks yet.
+    /// No tasks yet. They will run on the threads of whoever calls this.
     pub fn new() -> Self {
-        Self { shutdown: Shutdown::new(), set: Arc::default(), failed: watch::Sender::new(None) }
+        Self {
+            shutdown: Shutdown::new(),
+            set: Arc::default(),
+            failed: watch::Sender::new(None),
+            threads: Handle::try_current().ok(),
+        }
+    }
+
+    /// The same tasks, but for those that are started through what this returns: they run on other threads.
+    #[must_use]
+    pub fn on(&self, threads: &Handle) -> Self {
+        Self { threads: Some(threads.clone()), ..self.clone() }
     }
 
     /// The signal that these tasks stop on.
@@ -42,16 +56,14 @@ impl Tasks {
 
     /// Tasks that stop when these do, or earlier on their own; failures are reported to the same place.
     pub fn child(&self) -> Self {
-        Self { shutdown: self.shutdown.child_token(), set: Arc::default(), failed: self.failed.clone() }
+        Self { shutdown: self.shutdown.child_token(), set: Arc::default(), ..self.clone() }
     }
 
     /// Runs a service: it must not end before shutdown.
     #[allow(clippy::disallowed_methods)]
     pub fn service(&self, name: impl Into<String>, future: impl Future<Output = ()> + Send + 'static) {
         let (name, shutdown, failed) = (name.into(), self.shutdown.clone(), self.failed.clone());
-        let mut set = self.set.lock();
-        while set.try_join_next().is_some() {}
-        set.spawn(async move {
+        self.spawn(async move {
             let outcome = tokio::spawn(future).await;
             if shutdown.is_cancelled() {
                 return;
@@ -73,9 +85,7 @@ impl Tasks {
     #[allow(clippy::disallowed_methods)]
     pub fn job(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         let shutdown = self.shutdown.clone();
-        let mut set = self.set.lock();
-        while set.try_join_next().is_some() {}
-        set.spawn(async move {
+        self.spawn(async move {
             let inner = tokio::spawn(async move {
                 tokio::select! {
                     () = future => {}
@@ -86,6 +96,15 @@ impl Tasks {
                 tracing::error!(task = name, %error, "job failed");
             }
         });
+    }
+
+    fn spawn(&self, supervised: impl Future<Output = ()> + Send + 'static) {
+        let mut set = self.set.lock();
+        while set.try_join_next().is_some() {}
+        match &self.threads {
+            Some(threads) => set.spawn_on(supervised, threads),
+            None => set.spawn(supervised),
+        };
     }
 
     /// Waits for the first service that ends before shutdown, and names it.

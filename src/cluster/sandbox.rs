@@ -215,6 +215,7 @@ fn mount(mount: node::Mount) -> runtime::Mount {
     runtime::Mount {
         host_dir: mount.host_dir,
         opened: mount.opened,
+        made_by: mount.made_by,
         guest_path: mount.guest_path,
         read_only: mount.read_only,
     }

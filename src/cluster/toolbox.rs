@@ -83,7 +83,13 @@ pub(crate) fn make_root(root: &node::Root, mounts: &[runtime::Mount]) -> std::io
             let _ = fs::create_dir_all(folder.join(path));
         }
     }
-    Ok(runtime::Mount { host_dir: folder.clone(), opened: None, guest_path: "/".to_owned(), read_only: root.read_only })
+    Ok(runtime::Mount {
+        host_dir: folder.clone(),
+        opened: None,
+        made_by: None,
+        guest_path: "/".to_owned(),
+        read_only: root.read_only,
+    })
 }
 
 /// Adds to an environment what a runtime of containers sets for an image like this one.

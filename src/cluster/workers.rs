@@ -11,7 +11,10 @@ use images::{Artifacts, ImageStore};
 use network::{DataThreads, PodNetwork};
 use node::Node;
 use runtime::Runtime;
+use tokio::runtime::Handle;
+use tokio_util::context::TokioContext;
 
+use crate::background::Background;
 use crate::capacity;
 use crate::config::Config;
 use crate::control::Control;
@@ -42,20 +45,23 @@ pub(crate) struct Workers {
     ingress: Option<proxy::Running>,
     services: Option<proxy::Ready>,
     threads: Option<DataThreads>,
+    _background: Background,
 }
 
 impl Workers {
     /// Starts the roles that `parts.config` names.
     pub async fn start(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<Self, StartError> {
         let roles = &parts.config.roles;
-        let mut workers = Self { node: None, ingress: None, services: None, threads: None };
+        let background = Background::start().map_err(StartError::Threads)?;
+        let behind = background.handle();
+        let mut workers = Self { node: None, ingress: None, services: None, threads: None, _background: background };
         // One watch and one cache a kind for all of them: what is shared is what they read, not who they write as.
         let informers = Informers::new(parts.upstream.client(identity::informers()), tasks);
         if roles.has(Role::Controllers) {
             control_plane::start_controllers(&parts, &informers, control, tasks)?;
         }
         if roles.has(Role::Scheduler) {
-            control_plane::start_scheduler(&parts, &informers, control, tasks);
+            control_plane::start_scheduler(&parts, &informers, control, &tasks.on(&behind));
         }
         if roles.has(Role::Node) || roles.has(Role::Ingress) {
             workers.services = Some(proxy::services::keep(&informers, &parts.network, tasks));
@@ -71,7 +77,9 @@ impl Workers {
             control.server.set_traffic_source(Arc::new(LocalTraffic { network: parts.network.clone(), ingress }));
         }
         if roles.has(Role::Node) {
-            workers.node = Some(start_node(parts, control, tasks).await?);
+            let tasks = tasks.on(&behind);
+            let start = start_node(parts, &informers, control, Handle::current(), &tasks);
+            workers.node = Some(TokioContext::new(start, behind).await?);
         }
         Ok(workers)
     }
@@ -122,13 +130,20 @@ async fn start_ingress(
     Ok(proxy::start(config, client, informers, network, threads, &parts.metrics, tasks).await?)
 }
 
-async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) -> Result<Node, StartError> {
+/// `serving` is where the waits of guests end, whose requests are not the node's business.
+async fn start_node(
+    parts: Parts<'_>,
+    informers: &Informers,
+    control: Option<&Control>,
+    serving: Handle,
+    tasks: &Tasks,
+) -> Result<Node, StartError> {
     let Parts { config, paths, upstream, images, network, metrics } = parts;
     let capacity = capacity::parse(&config.node_capacity)?;
     let folder = config.artifacts.clone().unwrap_or_else(|| paths.artifacts());
     let artifacts = Artifacts::open_with(&folder, config.compile_bounds)?;
     images.set_artifacts(artifacts.clone());
-    let runtime = runtime::Config::new(tokio::runtime::Handle::current(), metrics);
+    let runtime = runtime::Config::new(serving, metrics);
     let runtime = Runtime::new(runtime::Config { stores: Some(paths.node().join("stores")), ..runtime });
     let sandbox =
         WasmSandbox::new(runtime, artifacts, images.clone(), config.compiler.clone(), network.clone(), tasks.clone());
@@ -145,7 +160,11 @@ async fn start_node(parts: Parts<'_>, control: Option<&Control>, tasks: &Tasks) 
         image_limits: config.image_limits,
         ..node::Config::default()
     };
-    let node = Node::start(settings, client, Arc::new(sandbox), images, network.clone(), tasks).await?;
+    // A node alone watches its own pods only, and as who it is.
+    let of_all_pods = config.roles.has(Role::Controllers) || config.roles.has(Role::Scheduler);
+    let informers = if of_all_pods { informers.clone() } else { Informers::new(client.clone(), tasks) };
+    let knowledge = node::Knowledge { informers, of_all_pods };
+    let node = Node::start(settings, client, knowledge, Arc::new(sandbox), images, network.clone(), tasks).await?;
     if let Some(control) = control {
         let usage = LocalUsage { node: node.name().to_owned(), stats: node.stats() };
         control.server.set_metrics_source(Arc::new(usage));

@@ -13,7 +13,7 @@ use client::events::Recorder;
 use client::informers::{Informer, Informers, Key, Selection};
 use images::ImageStore;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use network::PodNetwork;
 use thiserror::Error;
@@ -79,6 +79,26 @@ impl Default for Config {
     }
 }
 
+/// How a node knows what there is.
+#[derive(Clone)]
+pub struct Knowledge {
+    /// Who watches for it.
+    pub informers: Informers,
+    /// Whether all pods of the cluster are watched in this process anyway, so that the node's are a choice of them.
+    pub of_all_pods: bool,
+}
+
+impl Knowledge {
+    fn pods_on(&self, node: &str) -> Informer<Pod> {
+        if !self.of_all_pods {
+            return self.informers.selected(&Selection::fields(format!("spec.nodeName={node}")));
+        }
+        let node = node.to_owned();
+        let is_here = move |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&node);
+        self.informers.of::<Pod>().those(is_here)
+    }
+}
+
 /// A refusal in the server's own words.
 fn said(error: &kube::Error) -> String {
     match error {
@@ -126,6 +146,7 @@ impl Node {
     pub async fn start(
         config: Config,
         client: Client,
+        knowledge: Knowledge,
         sandbox: Arc<dyn Sandbox>,
         images: ImageStore,
         network: PodNetwork,
@@ -162,8 +183,8 @@ impl Node {
             pressure: pressed.clone(),
         };
         let node = register(&registration, &client).await?;
-        let informers = Informers::new(client.clone(), tasks);
-        let pods = informers.selected::<Pod>(&Selection::fields(format!("spec.nodeName={name}")));
+        let informers = &knowledge.informers;
+        let pods = knowledge.pods_on(&name);
         let events = Recorder::new(client.clone(), tasks, "kubelet", Some(name.clone()));
         let (volumes, evictions) = Volumes::open(Surface {
             node: name.clone(),
@@ -175,6 +196,7 @@ impl Node {
             allocatable: capacity.clone(),
             allowed: Allowed::new(allow_host_paths),
             logs: logs.clone(),
+            persistent: informers.of::<PersistentVolume>(),
             tasks: tasks.clone(),
         })
         .map_err(failed)?;

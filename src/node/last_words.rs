@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use base::Making;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use k8s_openapi::api::core::v1::Container;
@@ -28,8 +29,8 @@ pub(crate) struct LastWords {
 }
 
 impl LastWords {
-    /// Makes the place, below `folder`, unless one of `mounts` holds it already; then that is where they are. Blocks for
-    /// a moment.
+    /// Finds the place: in one of `mounts`, or else below `folder`, where it is made once the container looks. Blocks for a
+    /// moment.
     pub fn prepare(folder: &Path, container: &Container, mounts: &mut Vec<Mount>) -> std::io::Result<Self> {
         let path =
             container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DEFAULT_PATH);
@@ -41,11 +42,16 @@ impl LastWords {
         }
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
         let host_dir = folder.to_owned();
-        std::fs::create_dir_all(&host_dir)?;
-        let _ = std::fs::remove_file(host_dir.join(name));
+        // Those of the run before.
+        match std::fs::remove_file(host_dir.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let place = host_dir.clone();
+        let made_by = Some(Making::new(move || std::fs::create_dir_all(&place)));
         let words = Self { place: host_dir.clone(), file: name.into(), from_log };
         let guest_path = if parent.is_empty() { "/" } else { parent }.to_owned();
-        mounts.push(Mount { host_dir, opened: None, guest_path, read_only: false });
+        mounts.push(Mount { host_dir, opened: None, made_by, guest_path, read_only: false });
         Ok(words)
     }
 
@@ -94,7 +100,8 @@ mod tests {
     }
 
     fn mount(host_dir: &Path, guest_path: &str) -> Mount {
-        Mount { host_dir: host_dir.to_owned(), opened: None, guest_path: guest_path.to_owned(), read_only: false }
+        let (host_dir, guest_path) = (host_dir.to_owned(), guest_path.to_owned());
+        Mount { host_dir, opened: None, made_by: None, guest_path, read_only: false }
     }
 
     #[test]

@@ -173,7 +173,10 @@ impl Logs {
         let folder = self.folder_of(&of.namespace, &of.pod, &of.uid).join(&of.container);
         let live = self.inner.runs.lock().get(&(of.uid.clone(), of.container.clone())).cloned();
         let failed = |source| LogError::Io { container: container.clone(), pod: pod.clone(), source };
-        let attempts = reader::attempts(&folder).map_err(failed)?;
+        let mut attempts = reader::attempts(&folder).map_err(failed)?;
+        if let Some(run) = live.as_ref().filter(|run| attempts.last() != Some(&run.attempt)) {
+            attempts.push(run.attempt);
+        }
         let Some(&current) = attempts.last() else {
             let pods = self.inner.pods.lock();
             let reason = pods.get(&of.uid).and_then(|known| known.waiting.get(&of.container)).cloned();
@@ -202,11 +205,11 @@ impl Logs {
     /// Begins the log of one run. Blocks for a moment.
     pub(crate) fn begin(&self, of: &LogOf, attempt: u32) -> io::Result<Arc<RunLog>> {
         let folder = self.folder_of(&of.namespace, &of.pod, &of.uid).join(&of.container);
-        std::fs::create_dir_all(&folder)?;
-        for old in reader::attempts(&folder)?.into_iter().filter(|old| old + 1 < attempt) {
+        // Of earlier runs the last is kept; a file of this one is from before the node was started again.
+        for old in reader::attempts(&folder)?.into_iter().filter(|old| old + 1 != attempt) {
             reader::remove(&folder, old);
         }
-        let run = self.inner.writer.begin(reader::path(&folder, attempt))?;
+        let run = self.inner.writer.begin(reader::path(&folder, attempt), attempt);
         self.inner.runs.lock().insert((of.uid.clone(), of.container.clone()), run.clone());
         Ok(run)
     }
@@ -232,7 +235,8 @@ impl Logs {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let uid = name.to_str().and_then(|name| name.rsplit_once('_')).map(|(_, uid)| uid);
-            if uid.is_some_and(|uid| !is_known(uid)) {
+            if let Some(uid) = uid.filter(|uid| !is_known(uid)) {
+                self.inner.runs.lock().retain(|(owner, _), _| owner != uid);
                 let _ = std::fs::remove_dir_all(entry.path());
             }
         }

@@ -223,7 +223,11 @@ impl PodMachine {
         let containers = self.containers.iter().enumerate().flat_map(|(index, container)| {
             let retry = container.retry_at.filter(|_| self.launching.is_none() && self.wants_launch(index));
             // Probes rest while a pod winds down.
-            [retry, container.shown_pull.as_ref().map(|shown| shown.until), container.trackers.wake().filter(|_| active)]
+            [
+                retry,
+                container.shown_pull.as_ref().map(|shown| shown.until),
+                container.trackers.wake().filter(|_| active),
+            ]
         });
         let expiry = self.expires_at().filter(|_| active && !self.is_done());
         containers.chain([expiry]).flatten().min()

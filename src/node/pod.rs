@@ -247,6 +247,7 @@ impl PodTask {
             Ok(Launch { launched, container, log, words }) => {
                 let (exit, logs) = (container.exit(), self.context.logs.clone());
                 let of = self.id(index, attempt).into();
+                let going = self.cancel.clone();
                 let limits = self.machine.plan().containers[index].limits().changeable();
                 self.context.presence.add(self.id(index, attempt), &launched.image, limits, Arc::clone(&container));
                 self.context.figures.containers_started.fetch_add(1, Ordering::Relaxed);
@@ -256,7 +257,7 @@ impl PodTask {
                         let exit = exit.await;
                         log.tell_of(&exit);
                         // Whoever sees that it ended finds all that it printed.
-                        log.close().await;
+                        log.close(!going.is_cancelled()).await;
                         let said = last_words(&logs, &of, &words, &exit).await;
                         Done::Input(Input::Exited { container: index, attempt, exit, said })
                     }

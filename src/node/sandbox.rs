@@ -282,6 +282,8 @@ pub struct Mount {
     pub host_dir: PathBuf,
     /// The directory itself, where others could put another one in its place: what is open is what was looked at.
     pub opened: Option<Arc<std::fs::File>>,
+    /// What has to be done before it is opened.
+    pub made_by: Option<base::Making>,
     /// Where the container sees it.
     pub guest_path: String,
     /// Whether it may only read.

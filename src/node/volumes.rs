@@ -27,7 +27,7 @@ use client::Client;
 use client::events::Recorder;
 use client::informers::{Informer, Key};
 use images::ImageStore;
-use k8s_openapi::api::core::v1::{Container, Pod, Volume};
+use k8s_openapi::api::core::v1::{Container, PersistentVolume, Pod, Volume};
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -41,6 +41,7 @@ mod evict;
 mod host_path;
 mod image;
 mod payload;
+mod pending;
 mod place;
 mod reclaim;
 mod refresh;
@@ -94,6 +95,7 @@ pub(crate) struct Surface {
     /// Folders of the host that pods may mount.
     pub allowed: Allowed,
     pub logs: Logs,
+    pub persistent: Informer<PersistentVolume>,
     pub tasks: Tasks,
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bulk::{Bulk, Group};
 use crate::capabilities::blobstore::OpenBlobs;
 use crate::capabilities::keyvalue::OpenStores;
+use crate::demand::{Crowd, Demand};
 use crate::habit::Habit;
 use crate::metrics::Families;
 use crate::spec::{Common, Exit, Limits, Reason, Stats};
@@ -65,6 +66,7 @@ pub(crate) struct Container {
     pub cpu: Arc<cpu::Ledger>,
     pub counts: Counts,
     pub habit: Habit,
+    pub demand: Demand,
     pub group: Arc<Group>,
     pub ticker: Arc<Ticker>,
     pub families: Families,
@@ -87,6 +89,7 @@ impl Container {
         spec: Common,
         bulk: &Bulk,
         ticker: &Arc<Ticker>,
+        crowd: &Arc<Crowd>,
         families: &Families,
         stores: &Arc<Stores>,
     ) -> Arc<Self> {
@@ -97,6 +100,7 @@ impl Container {
             cpu,
             counts: Counts::default(),
             habit: Habit::default(),
+            demand: Demand::new(crowd),
             group,
             ticker: Arc::clone(ticker),
             families: families.clone(),

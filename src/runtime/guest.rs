@@ -91,6 +91,7 @@ impl Guest {
         let mut wasi = WasiCtx::builder();
         for mount in self.hooks.container.spec.mounts.iter().filter(|mount| mount.opened.is_none()) {
             let permissions = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            crate::mounts::make(mount)?;
             wasi.preopened_dir(&mount.host_dir, &mount.guest_path, permissions)
                 .map_err(|error| error.context(format!("opening the volume at {}", mount.guest_path)))?;
         }

@@ -32,6 +32,7 @@ mod clock;
 mod command;
 mod container;
 mod cpu;
+mod demand;
 mod engine;
 mod exchange;
 mod failure;
@@ -71,6 +72,7 @@ pub use spec::{
 
 use bulk::Bulk;
 use container::Container;
+use demand::Crowd;
 use engine::Engines;
 use metrics::Families;
 use program::ProgramInner;
@@ -111,6 +113,7 @@ struct Inner {
     engines: Arc<Engines>,
     ticker: Arc<Ticker>,
     bulk: Bulk,
+    crowd: Arc<Crowd>,
     families: Families,
     stores: Arc<Stores>,
     cores: usize,
@@ -127,6 +130,7 @@ impl Runtime {
             engines: Arc::new(Engines::new(pool_slots_max, warm_cores, Arc::clone(&ticker))),
             ticker,
             bulk: Bulk::start(cores, &control),
+            crowd: Arc::new(Crowd::new(cores)),
             families: Families::register(&metrics),
             stores: Arc::new(Stores::new(stores)),
             cores,
@@ -189,6 +193,7 @@ impl Runtime {
     }
 
     fn container(&self, spec: Common) -> Arc<Container> {
-        Container::new(spec, &self.inner.bulk, &self.inner.ticker, &self.inner.families, &self.inner.stores)
+        let Inner { bulk, ticker, crowd, families, stores, .. } = &*self.inner;
+        Container::new(spec, bulk, ticker, crowd, families, stores)
     }
 }

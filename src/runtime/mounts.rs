@@ -19,6 +19,14 @@ use crate::spec::{Common, Mount};
 /// What libraries take for the place of relative paths.
 pub(crate) const HERE: &str = ".";
 
+/// Makes what is mounted, unless it is made.
+pub(crate) fn make(mount: &Mount) -> io::Result<()> {
+    let failed = |error: io::Error| {
+        io::Error::new(error.kind(), format!("the volume at {} cannot be made: {error}", mount.guest_path))
+    };
+    mount.made_by.as_ref().map_or(Ok(()), |making| making.make().map_err(failed))
+}
+
 /// A guest's handle to a directory that is open.
 pub(crate) fn directory(opened: &File, read_only: bool) -> io::Result<Descriptor> {
     Ok(descriptor(opened.try_clone()?, read_only))
@@ -54,6 +62,7 @@ pub(crate) fn working(spec: &Common) -> io::Result<Option<Descriptor>> {
     let Some((mount, rest)) = found.max_by_key(|(mount, _)| mount.guest_path.trim_end_matches('/').len()) else {
         return Ok(None);
     };
+    make(mount)?;
     let root = match &mount.opened {
         Some(opened) => cap_std::fs::Dir::from_std_file(opened.try_clone()?),
         None => cap_std::fs::Dir::open_ambient_dir(&mount.host_dir, ambient_authority())?,

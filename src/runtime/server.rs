@@ -31,7 +31,7 @@ use crate::outbound::from_body_error;
 use crate::program::{HttpPre, Maker, Program, Ready};
 use crate::reuse::{Idle, Instance};
 use crate::shared::Shared;
-use crate::spec::{Exit, Limits, OnTrap, Reason, ServeSpec, Stats};
+use crate::spec::{Exit, Limits, Mount, OnTrap, Reason, ServeSpec, Stats};
 use crate::task::{GuestRun, Stage, Verdict, pay_debt};
 
 /// How many requests of one container run at once where neither memory nor the pool says less.
@@ -233,7 +233,8 @@ pub(crate) fn check(program: &Program, spec: &crate::spec::Common) -> Result<(),
     if let Some((import, annotation)) = first_denied(&program.inner.imports, &spec.grants) {
         return Err(StartError::NotGranted { import: import.to_owned(), annotation });
     }
-    if let Some(mount) = spec.mounts.iter().find(|mount| mount.opened.is_none() && !mount.host_dir.is_dir()) {
+    let is_missing = |mount: &&Mount| mount.opened.is_none() && mount.made_by.is_none() && !mount.host_dir.is_dir();
+    if let Some(mount) = spec.mounts.iter().find(is_missing) {
         return Err(StartError::NoVolume { guest_path: mount.guest_path.clone() });
     }
     crate::mounts::working(spec).map(drop).map_err(|why| StartError::NoWorkingDirectory {

@@ -125,6 +125,8 @@ pub struct Mount {
     pub host_dir: PathBuf,
     /// The directory itself; then its path is not followed any more.
     pub opened: Option<Arc<std::fs::File>>,
+    /// What has to be done before it is opened; until then it need not be there.
+    pub made_by: Option<base::Making>,
     /// Where the guest sees it.
     pub guest_path: String,
     /// Whether the guest may only read.

@@ -58,7 +58,9 @@ impl GuestRun {
         let _leave = OnDrop(|| {
             container.ticker.leave();
             let now = now_ns();
-            container.cpu.charge(now.saturating_sub(began), now);
+            let spent = now.saturating_sub(began);
+            container.cpu.charge(spent, now);
+            container.demand.spent(spent, now);
         });
         let polled = self.future.as_mut().poll(cx);
         let yielded = self.meter.take_yielded();
@@ -164,9 +166,9 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    /// Where a guest begins: in place, unless its container's guests are known to take long.
+    /// Where a guest begins: in place, unless its container's guests are known to take long, or are too many for others.
     pub fn begin(run: GuestRun) -> Self {
-        let heavy = run.container.habit.is_heavy();
+        let heavy = run.container.habit.is_heavy() || run.container.demand.dominates(now_ns());
         let mut stage = Self::Inline(run);
         if heavy {
             stage.hand_over();

@@ -123,7 +123,7 @@ async fn probes_ask_by_grpc_too() {
         ),
     ] {
         assert_eq!(told(&cluster, name, "Unhealthy").await, format!("Readiness probe failed: {why}"));
-        assert_eq!(pod_until(&cluster, name, "its status", ready).await, false);
+        assert!(!pod_until(&cluster, name, "its status", ready).await);
     }
     cluster.stop().await;
 }

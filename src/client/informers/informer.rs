@@ -45,20 +45,40 @@ impl<K> Clone for Informer<K> {
 impl<K: Resource + Send + Sync + 'static> Informer<K> {
     /// An informer that nothing feeds. Tests fill it with [`Informer::apply`].
     pub fn empty() -> Self {
+        Self::fed(watch::Sender::new(false), CancellationToken::new())
+    }
+
+    fn fed(synced: watch::Sender<bool>, retired: CancellationToken) -> Self {
         let mut cache = Cache::new();
         cache.add_index(OWNER, Arc::new(|object: &K| owner_uids(object)));
         Self {
             shared: Arc::new(Shared {
                 cache: RwLock::new(cache),
                 listeners: RwLock::default(),
-                synced: watch::Sender::new(false),
+                synced,
                 changes: watch::Sender::new(0),
                 revision: AtomicU64::new(0),
                 lists_begun: AtomicU64::new(0),
                 lists_done: AtomicU64::new(0),
-                retired: CancellationToken::new(),
+                retired,
             }),
         }
+    }
+
+    /// The informer of those of these objects that belong to something. It shares the objects, and needs no watch.
+    pub fn those(&self, belongs: impl Fn(&K) -> bool + Send + Sync + 'static) -> Self {
+        // Whoever waits for the first list waits for the same one: it has been told before it counts.
+        let chosen = Self::fed(self.shared.synced.clone(), self.shared.retired.clone());
+        let fed = chosen.clone();
+        self.on_change(move |change| match &change.new {
+            Some(object) if belongs(object) => fed.put(change.key.clone(), object.clone()),
+            _ => {
+                if let Some(last) = change.latest() {
+                    fed.take(change.key.clone(), last.clone());
+                }
+            }
+        });
+        chosen
     }
 
     /// The object of that name; `namespace` is empty for cluster-scoped kinds.
@@ -171,7 +191,10 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
     /// Puts one object as the watch would.
     pub fn apply(&self, mut object: K) {
         strip(&mut object);
-        let (key, object) = (Key::of(&object), Arc::new(object));
+        self.put(Key::of(&object), Arc::new(object));
+    }
+
+    fn put(&self, key: Key, object: Arc<K>) {
         let change = self.shared.cache.write().put(key, object.clone());
         // Only now: whoever sees the revision may rely on the cache.
         self.note_revision(&object);
@@ -180,8 +203,10 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
 
     /// Takes one object out as the watch would; `last` is its last state.
     pub fn remove(&self, last: K) {
-        let key = Key::of(&last);
-        let last = Arc::new(last);
+        self.take(Key::of(&last), Arc::new(last));
+    }
+
+    fn take(&self, key: Key, last: Arc<K>) {
         let change = self.shared.cache.write().remove(key, Some(last.clone()));
         self.note_revision(&last);
         self.tell(change.as_slice());

@@ -46,6 +46,28 @@ fn reads_by_namespace_owner_and_node_follow_every_change() {
 }
 
 #[test]
+fn a_choice_follows_what_comes_and_what_leaves() {
+    let pods = Informer::empty();
+    pods.apply(pod("a", "early", 1, Some("n")));
+    let here = pods.those(|pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref() == Some("n")));
+    assert!(!here.is_synced());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let sink = told.clone();
+    here.on_change(move |change| sink.lock().push((change.key.name.clone(), change.new.is_some())));
+    pods.replace([pod("a", "early", 1, Some("n")), pod("a", "one", 2, None), pod("a", "two", 3, Some("n"))]);
+    assert!(here.is_synced());
+    assert_eq!(names(&here.list()), ["early", "two"]);
+    pods.apply(pod("a", "one", 4, Some("n")));
+    pods.apply(pod("a", "two", 5, Some("elsewhere")));
+    pods.remove(pod("a", "early", 6, Some("n")));
+    assert_eq!(names(&here.list()), ["one"]);
+    // What was never in it is no news.
+    pods.remove(pod("a", "two", 7, Some("elsewhere")));
+    let wanted = [("early", true), ("two", true), ("one", true), ("two", false), ("early", false)];
+    assert_eq!(*told.lock(), wanted.map(|(name, there)| (name.to_owned(), there)));
+}
+
+#[test]
 fn a_fresh_list_tells_what_went_and_what_changed_only() {
     let pods = Informer::empty();
     pods.replace([pod("a", "stays", 1, None), pod("a", "goes", 2, None), pod("a", "changes", 3, None)]);

@@ -43,7 +43,7 @@ pub(super) fn remove(folder: &Path, attempt: u32) {
 }
 
 /// How many older files there are.
-pub(super) fn older(path: &Path) -> u64 {
+fn older(path: &Path) -> u64 {
     (1..OLDER_MAX).take_while(|number| rotated(path, *number).exists()).last().unwrap_or(0)
 }
 
@@ -119,6 +119,10 @@ impl Reader {
                 let mut end = files.length_of(file)?;
                 if left == 0 {
                     return Ok(Position { file, offset: end });
+                }
+                if end == 0 {
+                    // Perhaps there is no file yet.
+                    continue;
                 }
                 let mut handle = files.open(file)?;
                 let mut first = true;

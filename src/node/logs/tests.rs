@@ -11,7 +11,7 @@ fn of() -> LogOf {
 
 struct Fixture {
     logs: Logs,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Fixture {
@@ -20,7 +20,7 @@ impl Fixture {
     }
     fn limited(limits: LogLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { logs: Logs::open_limited(dir.path().to_owned(), limits).unwrap(), _dir: dir }
+        Self { logs: Logs::open_limited(dir.path().to_owned(), limits).unwrap(), dir }
     }
     async fn read(&self, options: LogOptions) -> String {
         let chunks: Vec<Bytes> = self.logs.open(&of(), options).await.unwrap().try_collect().await.unwrap();
@@ -46,7 +46,7 @@ async fn lines_are_read_whole_by_tail_since_and_limit() {
     let stamped = fixture.read(LogOptions { timestamps: true, tail_lines: Some(1), ..LogOptions::default() }).await;
     let (time, text) = stamped.split_once(' ').unwrap();
     assert!(time.parse::<Timestamp>().is_ok() && time.len() == 30 && text == "three\n", "{stamped}");
-    run.close().await;
+    run.close(true).await;
     assert_eq!(fixture.read(LogOptions { follow: true, ..LogOptions::default() }).await, "one\ntwo\nthree\n");
 }
 
@@ -56,7 +56,7 @@ async fn the_run_before_is_kept_and_older_ones_go() {
     for attempt in 0..3 {
         let run = fixture.logs.begin(&of(), attempt).unwrap();
         RunOutput(run.clone()).write(Stream::Stdout, format!("run {attempt}").as_bytes());
-        run.close().await;
+        run.close(true).await;
         if attempt == 0 {
             let options = LogOptions { previous: true, ..LogOptions::default() };
             assert!(matches!(fixture.logs.open(&of(), options).await, Err(LogError::NoPrevious { .. })));
@@ -66,6 +66,21 @@ async fn the_run_before_is_kept_and_older_ones_go() {
     assert_eq!(fixture.read(LogOptions { previous: true, ..LogOptions::default() }).await, "run 1\n");
     fixture.logs.sweep(|uid| uid != "u1");
     assert!(matches!(fixture.logs.open(&of(), LogOptions::default()).await, Err(LogError::Waiting { .. })));
+}
+
+#[tokio::test]
+async fn a_silent_run_has_an_empty_log_and_no_file_before_its_end() {
+    let fixture = Fixture::new();
+    let files = || std::fs::read_dir(fixture.dir.path()).into_iter().flatten().count();
+    let run = fixture.logs.begin(&of(), 0).unwrap();
+    for tail_lines in [None, Some(5)] {
+        assert_eq!(fixture.read(LogOptions { tail_lines, ..LogOptions::default() }).await, "");
+    }
+    run.close(false).await;
+    assert_eq!(files(), 0);
+    let run = fixture.logs.begin(&of(), 1).unwrap();
+    run.close(true).await;
+    assert_eq!((files(), fixture.read(LogOptions::default()).await.as_str()), (1, ""));
 }
 
 #[tokio::test]
@@ -86,7 +101,7 @@ async fn following_sees_every_line_across_rotations_until_the_run_ends() {
             }
             output.write(Stream::Stdout, &text);
         }
-        run.close().await;
+        run.close(true).await;
     };
     let (chunks, ()) = futures::join!(stream.try_collect::<Vec<Bytes>>(), writing);
     let read = chunks.unwrap().concat();
@@ -119,7 +134,7 @@ async fn one_who_prints_without_waiting_loses_lines_that_are_counted() {
     }
     let dropped = fixture.logs.lines_dropped();
     assert!((1..600).contains(&dropped), "{dropped}");
-    run.close().await;
+    run.close(true).await;
     let log = fixture.read(LogOptions::default()).await;
     assert!(log.ends_with(&format!("{dropped} lines were dropped: the container prints too much\n")));
     assert_eq!(log.lines().count() as u64, 601 - dropped);
@@ -146,8 +161,8 @@ async fn a_log_is_as_many_files_as_the_node_keeps_and_read_through_all_of_them()
         assert_eq!(found.lines().collect::<Vec<_>>(), all[all.len().saturating_sub(count)..], "{count}");
     }
     // Nobody remembers the run any more, and its files are still all there.
-    let again = Logs::open_folder(fixture._dir.path().to_owned()).unwrap();
+    let again = Logs::open_folder(fixture.dir.path().to_owned()).unwrap();
     let chunks: Vec<Bytes> = again.open(&of(), LogOptions::default()).await.unwrap().try_collect().await.unwrap();
     assert_eq!(chunks.concat(), text.as_bytes());
-    run.close().await;
+    run.close(true).await;
 }

@@ -15,7 +15,6 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::reader::older;
 use super::{LogLimits, line, rotated};
 use crate::sandbox::{Exit, Output, Stream};
 
@@ -60,20 +59,18 @@ impl Writer {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    pub fn begin(&self, path: PathBuf) -> io::Result<Arc<RunLog>> {
-        for older in 1..=older(&path) {
-            let _ = fs::remove_file(rotated(&path, older));
-        }
-        File::create(&path)?;
-        Ok(Arc::new(RunLog {
+    /// The log of a run. There is no file before the first line.
+    pub fn begin(&self, path: PathBuf, attempt: u32) -> Arc<RunLog> {
+        Arc::new(RunLog {
             path,
+            attempt,
             queue: self.queue.clone(),
             limits: self.limits,
             dropped: Arc::clone(&self.dropped),
             buffer: Mutex::default(),
             files: Mutex::default(),
             progress: watch::Sender::new(Progress::default()),
-        }))
+        })
     }
 }
 
@@ -93,6 +90,8 @@ pub(super) struct Progress {
 /// The log of one run of a container.
 pub(crate) struct RunLog {
     path: PathBuf,
+    /// How many runs there were before.
+    pub(super) attempt: u32,
     queue: mpsc::Sender<Arc<RunLog>>,
     limits: LogLimits,
     /// Of the whole node.
@@ -108,6 +107,8 @@ struct Buffer {
     bytes: Vec<u8>,
     queued: bool,
     closed: bool,
+    /// Nobody will ask for it any more.
+    forgotten: bool,
     dropped: u64,
     /// The moment at which everything written so far would have been due at the allowed rate.
     paid_until: Option<Instant>,
@@ -163,11 +164,12 @@ impl RunLog {
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Nothing comes any more. Returns when everything is in the file.
-    pub async fn close(self: &Arc<Self>) {
+    /// Nothing comes any more. Returns when everything is in the file. One that nobody will ask for, because its pod goes, has
+    /// none if it is empty.
+    pub async fn close(self: &Arc<Self>, is_wanted: bool) {
         {
             let mut buffer = self.buffer.lock();
-            buffer.closed = true;
+            (buffer.closed, buffer.forgotten) = (true, !is_wanted);
             self.enqueue(&mut buffer);
         }
         let _ = self.progress.subscribe().wait_for(|progress| progress.ended).await;
@@ -192,7 +194,7 @@ impl RunLog {
     fn flush(&self) {
         // Taken before the buffer is emptied: a reader that finds the buffer empty then waits for the bytes.
         let mut progress = self.files.lock();
-        let (bytes, closed) = {
+        let (bytes, closed, is_last) = {
             let mut buffer = self.buffer.lock();
             buffer.queued = false;
             let mut bytes = std::mem::take(&mut buffer.bytes);
@@ -201,9 +203,9 @@ impl RunLog {
                 line::append(&mut bytes, Timestamp::now(), Stream::Stderr, note.as_bytes());
                 buffer.dropped = 0;
             }
-            (bytes, buffer.closed)
+            (bytes, buffer.closed, buffer.closed && !buffer.forgotten)
         };
-        match self.append(&mut progress, &bytes) {
+        match self.append(&mut progress, &bytes, is_last) {
             Ok(()) => progress.failing = false,
             Err(error) => {
                 // Said once: a full disk stays full for a while.
@@ -231,9 +233,14 @@ impl RunLog {
         fs::rename(&self.path, rotated(&self.path, 1))
     }
 
-    fn append(&self, progress: &mut Progress, bytes: &[u8]) -> io::Result<()> {
-        if bytes.is_empty() {
+    /// Whoever asks for the log of a run that is over finds one, if it is empty.
+    fn append(&self, progress: &mut Progress, bytes: &[u8], is_last: bool) -> io::Result<()> {
+        let has_file = progress.length > 0 || progress.rotations > 0;
+        if bytes.is_empty() && (has_file || !is_last) {
             return Ok(());
+        }
+        if let Some(folder) = self.path.parent().filter(|_| !has_file) {
+            fs::create_dir_all(folder)?;
         }
         if progress.length >= self.limits.file_bytes {
             self.rotate()?;

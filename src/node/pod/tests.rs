@@ -127,6 +127,7 @@ impl Stage {
             allocatable: BTreeMap::new(),
             allowed: Allowed::new(Vec::new()),
             logs: logs.clone(),
+            persistent: client::informers::Informer::empty(),
             tasks: tasks.clone(),
         })
         .unwrap();

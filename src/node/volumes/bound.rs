@@ -135,7 +135,7 @@ fn folder(volumes: &Volumes, name: &str, spec: &PersistentVolumeSpec) -> Result<
         }
         let dir = volumes.storage().join(name);
         base::files::private_folder(&dir).map_err(|error| error.to_string())?;
-        return Ok(Placed { dir, opened: None, file: None, access: Access::Writable, counted: Counted::Nowhere });
+        return Ok(Placed { counted: Counted::Nowhere, ..Placed::own(dir, Access::Writable) });
     }
     let allowed = &volumes.0.surface.allowed;
     if let Some(local) = &spec.local {

@@ -97,7 +97,7 @@ fn as_file(root: &Dir, rest: &Path) -> io::Result<Placed> {
 
 fn placed(opened: Dir, rest: &Path, file: Option<String>) -> Placed {
     let opened = Some(Arc::new(opened));
-    Placed { dir: rest.to_owned(), opened, file, access: Access::Writable, counted: Counted::Nowhere }
+    Placed { opened, file, counted: Counted::Nowhere, ..Placed::own(rest.to_owned(), Access::Writable) }
 }
 
 #[cfg(test)]

@@ -23,5 +23,5 @@ pub(super) async fn open(volumes: &Volumes, pod: &Arc<Pod>, source: &ImageVolume
         reason: error.reason,
         message: error.message,
     })?;
-    Ok(Placed { dir: files.folder, opened: None, file: None, access: Access::ReadOnly, counted: Counted::Nowhere })
+    Ok(Placed { counted: Counted::Nowhere, ..Placed::own(files.folder, Access::ReadOnly) })
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 
-use super::{PodVolumes, VolumeError, Volumes, bound, content, host_path, image, payload, refresh};
+use super::pending::Pending;
+use super::{PodVolumes, VolumeError, Volumes, bound, content, host_path, image, refresh};
 use crate::environment::Surroundings;
 use crate::sources::{Names, Sources};
 
@@ -28,6 +29,8 @@ pub(super) struct Placed {
     pub dir: PathBuf,
     /// The directory itself, where its path runs through what others may change.
     pub opened: Option<Arc<Dir>>,
+    /// Its files, which may not be written yet.
+    pub pending: Option<Arc<Pending>>,
     /// The volume is this one file of the directory.
     pub file: Option<String>,
     pub access: Access,
@@ -47,8 +50,9 @@ pub(super) enum Counted {
 }
 
 impl Placed {
-    fn own(dir: PathBuf, access: Access) -> Self {
-        Self { dir, opened: None, file: None, access, counted: Counted::Ephemeral }
+    /// One that counts against the pod's storage.
+    pub fn own(dir: PathBuf, access: Access) -> Self {
+        Self { dir, opened: None, pending: None, file: None, access, counted: Counted::Ephemeral }
     }
 }
 
@@ -74,8 +78,8 @@ pub(super) async fn all(
         let placed = if content::is_content(volume) {
             let around = around(volumes, pod, pod_ip, &sources);
             let files = content::files(volume, &around).map_err(|why| VolumeError::set_up(&volume.name, why))?;
-            payload::write(&dir, &files).map_err(|error| VolumeError::set_up(&volume.name, error))?;
-            Placed::own(dir, Access::Content)
+            let pending = Some(Pending::new(dir.clone(), files));
+            Placed { pending, ..Placed::own(dir, Access::Content) }
         } else {
             one(volumes, pod, state, volume, dir).await?
         };

@@ -3,7 +3,6 @@
 //! The volumes of the local provisioner lie on the node, so it is the node that empties them: the provisioner deletes the
 //! PersistentVolume, which waits for this finalizer.
 
-use client::informers::Informers;
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -40,7 +39,7 @@ fn lies_on(volume: &PersistentVolume, node: &str) -> bool {
 /// Starts the task.
 pub(super) fn start(volumes: &Volumes) {
     let surface = &volumes.0.surface;
-    let all = Informers::new(surface.client.clone(), &surface.tasks).of::<PersistentVolume>();
+    let all = surface.persistent.clone();
     let (client, storage, node) = (surface.client.clone(), volumes.storage(), surface.node.clone());
     let shutdown = surface.tasks.shutdown();
     surface.tasks.service("volume reclaim", async move {

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -369,12 +369,18 @@ where
 
 /// Makes the volumes of a pod again whose content is given, where it differs.
 async fn again(volumes: &Volumes, pod: &Arc<Pod>, pod_ip: IpAddr, renew: bool) -> Result<Made, kube::Error> {
-    let folder = volumes.folder(pod.metadata.uid.as_deref().unwrap_or_default());
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let (folder, state) = (volumes.folder(uid), volumes.of(uid));
     let given: Vec<&Volume> = used(pod).into_iter().filter(|volume| content::is_content(volume)).collect();
     let mut names = given.iter().fold(Names::default(), |names, volume| names.and(Names::of_volume(volume)));
     let mut held = Vec::new();
     if !renew {
-        held = given.iter().flat_map(|volume| tokens::held(&folder.join(&volume.name), volume)).collect();
+        let placed = state.placed.lock().await;
+        let token = |volume: &Volume, path: &str| {
+            let unwritten = placed.get(&volume.name).and_then(|placed| placed.pending.as_ref()?.read(path));
+            unwritten.or_else(|| std::fs::read(super::inside(&folder.join(&volume.name), path)?).ok())
+        };
+        held = given.iter().flat_map(|volume| tokens::held(volume, |path| token(volume, path))).collect();
         names.tokens.retain(|want| !held.iter().any(|(has, _)| has == want));
     }
     let mut sources = Sources::named(&volumes.0.surface.client, pod, names).await?;
@@ -388,18 +394,23 @@ async fn again(volumes: &Volumes, pod: &Arc<Pod>, pod_ip: IpAddr, renew: bool) -
     for volume in given {
         // What is gone for good leaves the volume as it was.
         if let Ok(files) = content::files(volume, &around) {
-            written.push((folder.join(&volume.name), files));
+            written.push((volume.name.clone(), files));
         }
     }
-    let state = volumes.of(pod.metadata.uid.as_deref().unwrap_or_default());
-    let _alone = state.placed.lock().await;
+    let placed = state.placed.lock().await;
+    let later = |(name, files): (String, Files)| {
+        let files = match placed.get(&name).and_then(|placed| placed.pending.as_ref()) {
+            Some(pending) => pending.replace(files).err()?,
+            None => files,
+        };
+        Some((folder.join(&name), files))
+    };
+    let written: Vec<(PathBuf, Files)> = written.into_iter().filter_map(later).collect();
     let wrote = tokio::task::spawn_blocking(move || {
-        for (dir, files) in written {
-            #[allow(clippy::collapsible_if, reason = "one asks, the other does")]
-            if dir.is_dir() && !holds(&dir, &files) {
-                if let Err(error) = payload::write(&dir, &files) {
-                    tracing::warn!(path = %dir.display(), %error, "cannot bring a volume up to date");
-                }
+        let stale = written.into_iter().filter(|(dir, files)| dir.is_dir() && !holds(dir, files));
+        for (dir, files) in stale {
+            if let Err(error) = payload::write(&dir, &files) {
+                tracing::warn!(path = %dir.display(), %error, "cannot bring a volume up to date");
             }
         }
     });

@@ -7,7 +7,7 @@ use cap_std::fs::Dir;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use serde_json::{Value, json};
 
-use super::place::{Access, Counted};
+use super::place::Access;
 use super::*;
 use crate::environment::Surroundings;
 use crate::sources::Sources;
@@ -137,8 +137,23 @@ fn content_is_replaced_as_a_whole_and_nothing_is_left_behind() {
     }
 }
 
+#[test]
+fn files_that_nobody_looks_at_are_not_written_and_may_be_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = dir.path().join("volume");
+    let pending = super::pending::Pending::new(volume.clone(), given(&[("key", "old")]));
+    assert_eq!(pending.read("key"), Some(b"old".to_vec()));
+    assert_eq!(pending.replace(given(&[("key", "new")])), Ok(()));
+    assert!(!volume.exists());
+    for _ in 0..2 {
+        pending.making().make().unwrap();
+        assert_eq!(std::fs::read_to_string(volume.join("key")).unwrap(), "new");
+    }
+    assert_eq!((pending.read("key"), pending.replace(given(&[])).is_err()), (None, true));
+}
+
 fn placed(dir: &Path, access: Access) -> HashMap<String, Placed> {
-    let one = Placed { dir: dir.to_owned(), opened: None, file: None, access, counted: Counted::Ephemeral };
+    let one = Placed::own(dir.to_owned(), access);
     HashMap::from([("v".to_owned(), one)])
 }
 

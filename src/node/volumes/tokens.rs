@@ -1,6 +1,5 @@
 //! The tokens of projected volumes: asked for when a volume is made, and again before they end.
 
-use std::path::Path;
 use std::time::Duration;
 
 use client::Client;
@@ -60,13 +59,13 @@ pub(crate) fn projections(volume: &Volume) -> impl Iterator<Item = &ServiceAccou
     parts.filter_map(|part| part.service_account_token.as_ref())
 }
 
-/// The tokens that the volume in `dir` holds, as far as they can be read.
-pub(crate) fn held(dir: &Path, volume: &Volume) -> Vec<(Want, Issued)> {
-    let read = |source: &ServiceAccountTokenProjection| {
-        let token = std::fs::read_to_string(super::inside(dir, &source.path)?).ok()?;
+/// The tokens that a volume holds, as far as `read` finds them under their paths.
+pub(crate) fn held(volume: &Volume, read: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<(Want, Issued)> {
+    let held = |source: &ServiceAccountTokenProjection| {
+        let token = String::from_utf8(read(&source.path)?).ok()?;
         Some((Want::of(source), Issued::held(token)))
     };
-    projections(volume).filter_map(read).collect()
+    projections(volume).filter_map(held).collect()
 }
 
 /// Asks for a token of the pod's ServiceAccount, good as long as the pod is there.

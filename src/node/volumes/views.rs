@@ -10,6 +10,7 @@ use cap_std::fs::Dir;
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 
 use super::VolumeError;
+use super::pending::Pending;
 use super::place::{Access, Placed};
 use crate::environment::expand_all;
 use crate::sandbox::Mount;
@@ -86,12 +87,15 @@ impl Seen<'_> {
     ) -> Result<(), AddError> {
         let read_only = volume.access != Access::Writable || mount.read_only == Some(true);
         let guest_path = mount.mount_path.clone();
-        let (root, whole) = (volume.root()?, volume.file.as_deref().map(Path::new));
+        let whole = volume.file.as_deref().map(Path::new);
         let Some(path) = sub_path.or(whole) else {
-            let opened = volume.opened.as_ref().map(|_| Arc::new(root.into_std_file()));
-            self.mounts.push(Mount { host_dir: volume.dir.clone(), opened, guest_path, read_only });
+            let opened = volume.opened.as_ref().map(|dir| dir.try_clone()).transpose()?;
+            let opened = opened.map(|dir| Arc::new(dir.into_std_file()));
+            let made_by = volume.pending.as_ref().map(Pending::making);
+            self.mounts.push(Mount { host_dir: volume.dir.clone(), opened, made_by, guest_path, read_only });
             return Ok(());
         };
+        let root = volume.root()?;
         if sub_path.is_some() && whole.is_some() {
             return Err(AddError::Said(format!("volume {:?} is a file and has no subPath", mount.name)));
         }
@@ -116,10 +120,10 @@ impl Seen<'_> {
             // The volume forgets what it held when it changes; the container keeps what it was given.
             std::fs::create_dir_all(view)?;
             copy_tree(&folder, &Dir::open_ambient_dir(view, ambient_authority())?)?;
-            self.mounts.push(Mount { host_dir: view.to_owned(), opened: None, guest_path, read_only });
+            self.mounts.push(Mount { host_dir: view.to_owned(), opened: None, made_by: None, guest_path, read_only });
         } else {
             let opened = Some(Arc::new(folder.into_std_file()));
-            self.mounts.push(Mount { host_dir: volume.dir.join(path), opened, guest_path, read_only });
+            self.mounts.push(Mount { host_dir: volume.dir.join(path), opened, made_by: None, guest_path, read_only });
         }
         Ok(())
     }
@@ -148,7 +152,7 @@ impl Seen<'_> {
             let made = std::fs::create_dir_all(&view).and_then(|()| Dir::open_ambient_dir(&view, ambient_authority()));
             let made = made.and_then(|dir| files.iter().try_for_each(|(name, file)| put(&dir, Path::new(name), file)));
             made.map_err(|why| VolumeError::View(format!("cannot mount single files at {parent:?}: {why}")))?;
-            self.mounts.push(Mount { host_dir: view, opened: None, guest_path: parent, read_only });
+            self.mounts.push(Mount { host_dir: view, opened: None, made_by: None, guest_path: parent, read_only });
         }
         Ok(())
     }
@@ -219,8 +223,11 @@ fn copy_tree(from: &Dir, to: &Dir) -> io::Result<()> {
 }
 
 impl Placed {
-    /// The directory of the volume.
+    /// The directory of the volume, with all that belongs there.
     pub fn root(&self) -> io::Result<Dir> {
+        if let Some(pending) = &self.pending {
+            pending.make()?;
+        }
         match &self.opened {
             Some(opened) => opened.try_clone(),
             None => Dir::open_ambient_dir(&self.dir, ambient_authority()),

@@ -46,6 +46,7 @@ async fn mounts_are_all_that_a_command_sees_of_the_host() {
     count.common.mounts = vec![Mount {
         host_dir: folder.path().to_owned(),
         opened: None,
+        made_by: None,
         guest_path: "/data".to_owned(),
         read_only: true,
     }];
@@ -56,6 +57,7 @@ async fn mounts_are_all_that_a_command_sees_of_the_host() {
     missing.common.mounts = vec![Mount {
         host_dir: folder.path().join("none"),
         opened: None,
+        made_by: None,
         guest_path: "/data".to_owned(),
         read_only: true,
     }];
@@ -70,6 +72,7 @@ async fn relative_paths_begin_in_the_working_directory() {
     let mount = |read_only| Mount {
         host_dir: folder.path().to_owned(),
         opened: None,
+        made_by: None,
         guest_path: "/data".to_owned(),
         read_only,
     };

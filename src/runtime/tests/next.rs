@@ -199,6 +199,7 @@ async fn a_command_of_0_3_has_arguments_environment_files_and_streams() {
         guest_path: "/data".to_owned(),
         read_only: true,
         opened: None,
+        made_by: None,
     }];
     let exit = ended(&start(&runtime, spec)).await;
     assert_eq!(kept.lines(Stream::Stdout), ["hello", "green", "two words", "what was typed"]);

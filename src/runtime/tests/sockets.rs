@@ -128,8 +128,13 @@ async fn without_a_network_sockets_are_denied() {
 async fn sockets_files_and_handles_past_their_limit_fail_and_cost_nobody_else() {
     let (runtime, network) = (runtime(), PodNetwork::new(network::Config::default()));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    let mount =
-        Mount { host_dir: folder.path().to_owned(), opened: None, guest_path: "/data".to_owned(), read_only: false };
+    let mount = Mount {
+        host_dir: folder.path().to_owned(),
+        opened: None,
+        made_by: None,
+        guest_path: "/data".to_owned(),
+        read_only: false,
+    };
     let common = Common { mounts: vec![mount], ..common(&network, SERVER) };
     let chaos = serve(&runtime, "chaos", ServeSpec { common: common.clone(), ..ServeSpec::default() });
     assert_eq!(get_text(&chaos, "/sockets").await, "1024 sockets, then new-socket-limit\n");

@@ -203,6 +203,7 @@ async fn objects_in_the_nodes_own_folder_and_in_a_volume() {
         guest_path: "/data".to_owned(),
         read_only,
         opened: None,
+        made_by: None,
     };
     let in_volume = |read_only| Common {
         mounts: vec![mount(read_only)],

@@ -161,7 +161,7 @@ async fn run(runtime: &Runtime, path: &Path, case: &Case) -> Result<(), String> 
         let host_dir = scratch.path().join(dir);
         let from = path.parent().unwrap_or(Path::new(".")).join(dir);
         copy(&from, &host_dir).map_err(|error| format!("{}: {error}", from.display()))?;
-        mounts.push(Mount { host_dir, opened: None, guest_path: dir.clone(), read_only: false });
+        mounts.push(Mount { host_dir, opened: None, made_by: None, guest_path: dir.clone(), read_only: false });
     }
     let printed = Arc::new(Printed::default());
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -53,6 +53,7 @@ async fn a_token_is_renewed_before_it_ends() {
         allocatable: std::collections::BTreeMap::new(),
         allowed: Allowed::new(Vec::new()),
         logs: Logs::open_folder(dir.path().join("logs")).unwrap(),
+        persistent: client::informers::Informer::empty(),
         tasks: tasks.clone(),
     };
     let (volumes, _evictions) = Volumes::open(surface).unwrap();
@@ -71,6 +72,8 @@ async fn a_token_is_renewed_before_it_ends() {
     let pod = Arc::new(pod);
     let container = pod.spec.as_ref().unwrap().containers[0].clone();
     let mounts = volumes.mounts(&pod, &container, &[], Ipv4Addr::LOCALHOST.into()).await.unwrap();
+    assert!(!mounts[0].host_dir.exists(), "nobody has looked yet");
+    mounts[0].made_by.as_ref().unwrap().make().unwrap();
     // What is replaced while the way to it is followed is not found.
     let token = || std::fs::read_to_string(mounts[0].host_dir.join("token")).unwrap_or_default();
     assert_eq!(token(), "token 0");

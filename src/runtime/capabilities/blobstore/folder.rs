@@ -54,10 +54,10 @@ impl Folder {
     }
 
     pub fn mounted(mount: &Mount) -> Result<Self, String> {
-        let root = match &mount.opened {
+        let root = crate::mounts::make(mount).and_then(|()| match &mount.opened {
             Some(opened) => opened.try_clone().map(Dir::from_std_file),
             None => Dir::open_ambient_dir(&mount.host_dir, ambient_authority()),
-        };
+        });
         Ok(Self::new(root.map_err(|error| error.to_string())?, mount.read_only, None))
     }
 

@@ -84,8 +84,8 @@ pub struct Controller {
     resync: Vec<Keys>,
 }
 
-/// A change is seen after this at the latest.
-const REST_MAX: Duration = Duration::from_millis(20);
+/// No change waits longer for a rest to end.
+const REST_MAX: Duration = Duration::from_millis(40);
 
 /// How often every object is looked at without a reason, in case a mapping forgot one.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -183,8 +183,21 @@ impl Controller {
 
 /// How long a key rests that changed during its run: an owner of thousands whose objects change one by one takes a third of a
 /// core and sees many changes at once, where it would take all of one to see them one by one.
-fn rest_after(run: Duration) -> Duration {
-    (run * 2).min(REST_MAX)
+fn rest_after(busy: Duration) -> Duration {
+    (busy * 2).min(REST_MAX)
+}
+
+/// Runs a future, and says how long it had a thread.
+async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+    let mut future = std::pin::pin!(future);
+    let mut busy = Duration::ZERO;
+    let outcome = std::future::poll_fn(|cx| {
+        let began = std::time::Instant::now();
+        let polled = future.as_mut().poll(cx);
+        busy += began.elapsed();
+        polled
+    });
+    (outcome.await, busy)
 }
 
 /// Takes keys for ever.
@@ -194,10 +207,10 @@ async fn work(name: &'static str, queue: &Queue<Key>, metrics: &ControllerMetric
         metrics.depth(name, queue.len());
         let started = Instant::now();
         let span = tracing::debug_span!("reconcile", controller = name, object = %key);
-        let run = AssertUnwindSafe(reconcile.reconcile(&key).instrument(span)).catch_unwind().await;
+        let (run, busy) = timed(AssertUnwindSafe(reconcile.reconcile(&key).instrument(span)).catch_unwind()).await;
         let outcome = match run {
             Ok(Ok(next)) => {
-                queue.succeeded(&key, next, rest_after(started.elapsed()));
+                queue.succeeded(&key, next, rest_after(busy));
                 "done"
             }
             Ok(Err(error)) if error.is_conflict() => {

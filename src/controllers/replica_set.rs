@@ -121,6 +121,9 @@ impl<O: ReplicaOwner> ReplicaSets<O> {
     /// A pod that is ready becomes available without any event.
     fn next(&self, set: &O, owned: &[Arc<Pod>]) -> Next {
         let (min_ready, now) = (set.min_ready_seconds(), Timestamp::now());
+        if min_ready == 0 {
+            return Next::Done;
+        }
         let soonest = owned
             .iter()
             .filter_map(|pod| match pods::availability(pod, min_ready, now) {

@@ -31,15 +31,16 @@ pub(super) fn plan(
     related: impl FnOnce() -> Vec<Arc<Pod>>,
     now: Timestamp,
 ) -> Plan {
-    let active: Vec<_> = owned.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-    let wanted = usize::try_from(set.wanted()).unwrap_or(0);
-    if active.len() < wanted {
-        return Plan::Create((wanted - active.len()).min(BURST));
+    let active = || owned.iter().filter(|pod| pods::is_active(pod));
+    let (seen, wanted) = (active().count(), usize::try_from(set.wanted()).unwrap_or(0));
+    if seen < wanted {
+        return Plan::Create((wanted - seen).min(BURST));
     }
-    let surplus = (active.len() - wanted).min(BURST);
+    let surplus = (seen - wanted).min(BURST);
     if surplus == 0 {
         return Plan::Nothing;
     }
+    let active: Vec<_> = active().cloned().collect();
     if surplus == active.len() {
         return Plan::Delete(active);
     }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, Request};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::machine::is_ours;
@@ -46,8 +47,22 @@ pub(super) async fn publish(
     status: PodStatus,
 ) -> Result<Told, kube::Error> {
     let patch = Patch::Strategic(patch(uid, told, &status));
-    let written = pods.patch_status(name, &PatchParams::default(), &patch).await?;
-    Ok(Told { status, revision: revision(&written) })
+    let request = Request::new(pods.resource_url()).patch_subresource("status", name, &PatchParams::default(), &patch);
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let written: Written = pods.clone().into_client().request(request).await?;
+    Ok(Told { status, revision: written.metadata.resource_version.and_then(|text| text.parse().ok()) })
+}
+
+/// All that is read of the answer: thousands of pods are told of at once.
+#[derive(Deserialize)]
+struct Written {
+    metadata: WrittenMeta,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenMeta {
+    resource_version: Option<String>,
 }
 
 fn patch(uid: &str, told: Option<&PodStatus>, status: &PodStatus) -> Value {

@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use async_task::FallibleTask;
+use base::os::thread_cpu_time;
 use futures::future::BoxFuture;
 
-use crate::clock::now_ns;
+use crate::clock::{nanos, now_ns};
 use crate::container::Container;
 use crate::failure::Failure;
 use crate::meter::Meter;
@@ -48,19 +49,21 @@ impl GuestRun {
         Self { future, meter, container, deadline, known: false, stop: None }
     }
 
-    /// Lets the guest run until it ends, waits, or has used its slice.
-    pub fn poll_slice(&mut self, cx: &mut Context<'_>) -> Slice {
+    /// Lets the guest run until it ends, waits, or has used its slice, on a data thread or elsewhere.
+    pub fn poll_slice(&mut self, cx: &mut Context<'_>, is_inline: bool) -> Slice {
         let container = Arc::clone(&self.container);
         container.ticker.enter();
         let began = now_ns();
         self.meter.begin_slice(began);
+        let on_core = container.demand.is_much(began).then(thread_cpu_time).flatten();
         // A panic must not leave the ticker running for ever.
         let _leave = OnDrop(|| {
             container.ticker.leave();
             let now = now_ns();
             let spent = now.saturating_sub(began);
             container.cpu.charge(spent, now);
-            container.demand.spent(spent, now);
+            let on_core = on_core.and_then(|began| thread_cpu_time()?.checked_sub(began)).map(nanos);
+            container.demand.spent(on_core.unwrap_or(spent).min(spent), now, is_inline);
         });
         let polled = self.future.as_mut().poll(cx);
         let yielded = self.meter.take_yielded();
@@ -143,7 +146,7 @@ impl Future for BulkRun {
                 self.held_back = Some(Box::pin(tokio::time::sleep(debt)));
                 continue;
             }
-            return match self.run.poll_slice(cx) {
+            return match self.run.poll_slice(cx, false) {
                 Slice::Done(verdict) => Poll::Ready(verdict),
                 Slice::Waiting => Poll::Pending,
                 Slice::Yielded => {
@@ -179,7 +182,7 @@ impl Stage {
     /// Takes the guest as far as it goes now.
     pub fn advance(&mut self, cx: &mut Context<'_>) {
         if let Self::Inline(run) = self {
-            match run.poll_slice(cx) {
+            match run.poll_slice(cx, true) {
                 Slice::Done(verdict) => *self = Self::Ended(verdict),
                 Slice::Waiting => {}
                 Slice::Yielded => self.hand_over(),

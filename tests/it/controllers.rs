@@ -65,9 +65,10 @@ async fn a_job_completes_every_index_once_and_its_pods_go_with_it() {
 async fn a_job_that_cannot_work_fails_at_its_limit() {
     let cluster = with_samples(&["hello"]).await;
     let job = JOB.replace("completions: 5", "backoffLimit: 0").replace("completionMode: Indexed", "suspend: false");
-    // A component that answers requests never comes to its end; the deadline does.
+    // A component that answers requests never comes to its end; the deadline does. It counts from the second in which the Job
+    // began, so that one of a second may be over before there is a pod.
     let job =
-        job.replace("coracle.local/batch", "coracle.local/hello").replace("parallelism: 2", "activeDeadlineSeconds: 1");
+        job.replace("coracle.local/batch", "coracle.local/hello").replace("parallelism: 2", "activeDeadlineSeconds: 2");
     apply_text(&cluster, &job).await.unwrap();
     let failed = |job: &Value| {
         let conditions = job.pointer("/status/conditions").and_then(Value::as_array);

@@ -31,28 +31,25 @@ pub(crate) struct LastWords {
 impl LastWords {
     /// Finds the place: in one of `mounts`, or else below `folder`, where it is made once the container looks. Blocks for a
     /// moment.
-    pub fn prepare(folder: &Path, container: &Container, mounts: &mut Vec<Mount>) -> std::io::Result<Self> {
+    pub fn prepare(folder: &Path, container: &Container, mounts: &mut Vec<Mount>) -> Self {
         let path =
             container.termination_message_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(DEFAULT_PATH);
         let from_log = container.termination_message_policy.as_deref() == Some("FallbackToLogsOnError");
         let path = format!("/{}", path.trim_matches('/'));
         let holder = mounts.iter().filter_map(|mount| Some((mount, below(&path, &mount.guest_path)?)));
         if let Some((mount, rest)) = holder.min_by_key(|(_, rest)| rest.len()) {
-            return Ok(Self { place: mount.host_dir.clone(), file: rest.into(), from_log });
+            return Self { place: mount.host_dir.clone(), file: rest.into(), from_log };
         }
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
         let host_dir = folder.to_owned();
-        // Those of the run before.
-        match std::fs::remove_file(host_dir.join(name)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        // Those of the run before. What the container made there that is no file is no words either.
+        let _ = std::fs::remove_file(host_dir.join(name));
         let place = host_dir.clone();
         let made_by = Some(Making::new(move || std::fs::create_dir_all(&place)));
         let words = Self { place: host_dir.clone(), file: name.into(), from_log };
         let guest_path = if parent.is_empty() { "/" } else { parent }.to_owned();
         mounts.push(Mount { host_dir, opened: None, made_by, guest_path, read_only: false });
-        Ok(words)
+        words
     }
 
     /// What the container wrote. Blocks for a moment.
@@ -108,15 +105,18 @@ mod tests {
     fn words_lie_in_a_place_of_their_own_or_in_a_volume() {
         let dir = tempfile::tempdir().unwrap();
         let mut mounts = vec![mount(&dir.path().join("v"), "/data"), mount(&dir.path().join("w"), "/data/deep")];
-        let words = LastWords::prepare(dir.path(), &container("/data/deep/end", "File"), &mut mounts).unwrap();
+        let words = LastWords::prepare(dir.path(), &container("/data/deep/end", "File"), &mut mounts);
         assert_eq!((words.place, words.file, mounts.len()), (dir.path().join("w"), "end".into(), 2));
-        let words = LastWords::prepare(dir.path(), &container("", "File"), &mut mounts).unwrap();
+        let words = LastWords::prepare(dir.path(), &container("", "File"), &mut mounts);
         assert_eq!((&*mounts[2].guest_path, words.read()), ("/dev", None));
         std::fs::write(dir.path().join("termination-log"), "gone for good").unwrap();
         assert_eq!(words.read().as_deref(), Some("gone for good"));
-        // The next run begins without them.
+        // The next run begins without them, whatever lies there.
         let mut mounts = Vec::new();
-        let words = LastWords::prepare(dir.path(), &container("/dev/termination-log", "File"), &mut mounts).unwrap();
+        let words = LastWords::prepare(dir.path(), &container("/dev/termination-log", "File"), &mut mounts);
+        assert_eq!(words.read(), None);
+        std::fs::create_dir(dir.path().join("termination-log")).unwrap();
+        let words = LastWords::prepare(dir.path(), &container("/dev/termination-log", "File"), &mut Vec::new());
         assert_eq!(words.read(), None);
     }
 
@@ -131,7 +131,7 @@ mod tests {
         std::os::unix::fs::symlink("..", place.join("up")).unwrap();
         for path in ["/data/link", "/data/up/secret"] {
             let mut mounts = vec![mount(&place, "/data")];
-            let words = LastWords::prepare(dir.path(), &container(path, "File"), &mut mounts).unwrap();
+            let words = LastWords::prepare(dir.path(), &container(path, "File"), &mut mounts);
             assert_eq!(words.read(), None, "{path}");
         }
     }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_log_speaks_for_failures_that_say_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let asking = LastWords::prepare(dir.path(), &container("", "FallbackToLogsOnError"), &mut Vec::new()).unwrap();
+        let asking = LastWords::prepare(dir.path(), &container("", "FallbackToLogsOnError"), &mut Vec::new());
         assert_eq!((asking.of_log(true), asking.of_log(false)), (Some(80), None));
         assert_eq!(LastWords::shortened(&[b'x'; 5000]).len(), 2048);
     }

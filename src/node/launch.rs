@@ -158,8 +158,7 @@ async fn start(
     let Ready { image, settings, resources, given: (env, args, mut mounts), grants } = ready;
     let id = order.id();
     let of = LogOf::from(id.clone());
-    let words = LastWords::prepare(&context.logs.words_of(&of), &order.container, &mut mounts)
-        .map_err(|error| create_error(format!("cannot make a place for the termination message: {error}")))?;
+    let words = LastWords::prepare(&context.logs.words_of(&of), &order.container, &mut mounts);
     let log = context
         .logs
         .begin(&of, order.attempt)

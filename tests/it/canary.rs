@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::{TestCluster, eventually};
 
-use crate::support::{apply_text, connection, events_of, read, serves, service_of, with_samples};
+use crate::support::{apply_text, connection, read, serves, service_of, told, with_samples};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/web";
 
@@ -95,11 +95,6 @@ async fn a_canary_gets_its_part_and_goes_on_or_back() {
     .await;
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], "coracle.local/hello");
     assert_eq!(answered(&cluster, 10, "Second").await, 10);
-    eventually("people are told why", async || {
-        let events = events_of(&cluster, "web").await;
-        let failed = events.iter().find(|event| event["reason"] == "CanaryFailed")?;
-        failed["message"].as_str()?.contains("requests failed").then_some(())
-    })
-    .await;
+    told(&cluster, "web", "CanaryFailed", "requests failed").await;
     cluster.stop().await;
 }

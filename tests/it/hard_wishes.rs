@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::{TestCluster, eventually};
 
-use crate::support::{apply_text, connection, events_of, read, with_samples};
+use crate::support::{apply_text, connection, read, told, with_samples};
 
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -94,15 +94,8 @@ spec: { schedulerName: nobody, containers: [{ name: main, image: coracle.local/h
     })
     .await;
     assert_eq!(count(&cluster, &format!("{PODS}?labelSelector=app%3Dbound")).await, 1, "the next waits for the first");
-    let told = events_of(&cluster, "bound").await;
-    let told: Vec<&str> = told.iter().filter_map(|event| event["message"].as_str()).collect();
-    assert!(told.contains(&"create Pod bound-0 in StatefulSet bound successful"), "{told:?}");
-    eventually("a schedule that never comes is told of", async || {
-        let told = events_of(&cluster, "never").await;
-        let is_it = |event: &&Value| event["reason"] == "InvalidSchedule" && event["type"] == "Warning";
-        told.iter().find(is_it).map(drop)
-    })
-    .await;
+    told(&cluster, "bound", "SuccessfulCreate", "create Pod bound-0 in StatefulSet bound successful").await;
+    assert_eq!(told(&cluster, "never", "InvalidSchedule", "").await["type"], "Warning");
     eventually("whose owner is no more goes too", async || {
         read(&cluster, &format!("{PODS}/orphan")).await.is_none().then_some(())
     })

@@ -5,10 +5,10 @@ use cli::connection::Call;
 use cluster::Config;
 use http::Method;
 use serde_json::{Value, json};
-use testkit::{TestCluster, eventually};
+use testkit::TestCluster;
 
 use crate::registry::{Guarded, tar_gz};
-use crate::support::{connection, events_of, pod_until, with_samples, with_samples_and};
+use crate::support::{connection, pod_until, told, with_samples, with_samples_and};
 
 /// Runs to its end when what it imports answers 42.
 const APP: &str = r#"(component
@@ -77,16 +77,6 @@ async fn ends(cluster: &TestCluster, name: &str) -> Value {
         (pod.pointer("/status/phase")? == "Succeeded").then(|| pod["status"]["containerStatuses"][0].clone())
     })
     .await
-}
-
-/// What an event of the pod says that has this reason and these words.
-async fn told(cluster: &TestCluster, name: &str, reason: &str, words: &str) {
-    eventually(&format!("{name} has an event {reason} that says {words:?}"), async || {
-        let events = events_of(cluster, name).await;
-        let fits = |event: &&Value| event["reason"] == reason && event["message"].as_str().unwrap().contains(words);
-        events.iter().find(fits).map(drop)
-    })
-    .await;
 }
 
 async fn push_wat(cluster: &TestCluster, name: &str, text: &str) -> String {

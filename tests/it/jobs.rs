@@ -6,7 +6,7 @@ use testkit::{TestCluster, eventually};
 use cli::connection::Call;
 use http::Method;
 
-use crate::support::{apply_text, connection, events_of, read, with_samples};
+use crate::support::{apply_text, connection, read, told, with_samples};
 
 fn job(name: &str, spec: &str, arguments: &str) -> String {
     format!(
@@ -41,16 +41,6 @@ async fn ends(cluster: &TestCluster, name: &str, how: &str) -> (Value, Vec<Strin
     .await
 }
 
-/// Waits until the last of these events is told; they are in this order.
-async fn told(cluster: &TestCluster, name: &str, wanted: &[&str]) {
-    eventually(&format!("events of {name}: {wanted:?}"), async || {
-        let events = events_of(cluster, name).await;
-        let reasons: Vec<&str> = events.iter().filter_map(|event| event["reason"].as_str()).collect();
-        wanted.iter().all(|reason| reasons.contains(reason)).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_end_as_their_limits_and_policies_say() {
     let cluster = with_samples(&["batch"]).await;
@@ -77,14 +67,16 @@ async fn jobs_end_as_their_limits_and_policies_say() {
     let (job, rows) = ends(&cluster, "crashes", "Failed").await;
     assert_eq!(rows, ["FailureTarget=BackoffLimitExceeded", "Failed=BackoffLimitExceeded"]);
     assert_eq!(job["status"]["failed"], 1, "{job}");
-    told(&cluster, "crashes", &["SuccessfulCreate", "BackoffLimitExceeded"]).await;
+    for reason in ["SuccessfulCreate", "BackoffLimitExceeded"] {
+        told(&cluster, "crashes", reason, "").await;
+    }
 
     let (job, rows) = ends(&cluster, "judged", "Failed").await;
     assert_eq!(rows, ["FailureTarget=PodFailurePolicy", "Failed=PodFailurePolicy"]);
     let message = job["status"]["conditions"][1]["message"].as_str().unwrap();
     assert!(message.starts_with("Container main for pod default/judged-"), "{message}");
     assert!(message.ends_with(" failed with exit code 1 matching FailJob rule at index 0"), "{message}");
-    told(&cluster, "judged", &["PodFailurePolicy"]).await;
+    told(&cluster, "judged", "PodFailurePolicy", "").await;
 
     let (job, rows) = ends(&cluster, "apart", "Failed").await;
     assert_eq!(rows, ["FailureTarget=FailedIndexes", "Failed=FailedIndexes"]);
@@ -93,7 +85,7 @@ async fn jobs_end_as_their_limits_and_policies_say() {
     let (job, rows) = ends(&cluster, "enough", "Complete").await;
     assert_eq!(rows, ["SuccessCriteriaMet=SuccessPolicy", "Complete=SuccessPolicy"]);
     assert!(job["status"]["completionTime"].is_string(), "{job}");
-    told(&cluster, "enough", &["Completed"]).await;
+    told(&cluster, "enough", "Completed", "").await;
 
     let (job, rows) = ends(&cluster, "sleeps", "Suspended").await;
     assert_eq!((rows, &job["status"]["startTime"]), (vec!["Suspended=JobSuspended".to_owned()], &Value::Null));
@@ -104,7 +96,9 @@ async fn jobs_end_as_their_limits_and_policies_say() {
     assert_eq!(rows, ["SuccessCriteriaMet=CompletionsReached", "Complete=CompletionsReached"]);
     let first = &job["status"]["conditions"][0];
     assert_eq!((&first["status"], &first["reason"]), (&"False".into(), &"JobResumed".into()));
-    told(&cluster, "sleeps", &["Suspended", "Resumed", "SuccessfulCreate", "Completed"]).await;
+    for reason in ["Suspended", "Resumed", "SuccessfulCreate", "Completed"] {
+        told(&cluster, "sleeps", reason, "").await;
+    }
 
     let theirs = read(&cluster, &path("theirs")).await.unwrap();
     assert_eq!(theirs["status"], json!({}), "who is managed by others is left alone");

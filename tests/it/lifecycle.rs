@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::{TestCluster, eventually};
 
-use crate::support::{apply_text, connection, events_of, pod_until, read, with_samples, with_samples_and};
+use crate::support::{apply_text, connection, pod_until, read, told, with_samples, with_samples_and};
 
 /// A pod of the toolbox' shell.
 fn shell(name: &str, spec: &str, script: &str, container: &str) -> String {
@@ -20,15 +20,6 @@ fn shell(name: &str, spec: &str, script: &str, container: &str) -> String {
 async fn phase(cluster: &TestCluster, name: &str, wanted: &str) -> Value {
     pod_until(cluster, name, wanted, |pod| (pod.pointer("/status/phase")? == wanted).then(|| pod["status"].clone()))
         .await
-}
-
-async fn told(cluster: &TestCluster, name: &str, reason: &str) -> String {
-    eventually(&format!("{name} has an event {reason}"), async || {
-        let events = events_of(cluster, name).await;
-        let found = events.into_iter().find(|event| event["reason"] == reason)?;
-        found["message"].as_str().map(str::to_owned)
-    })
-    .await
 }
 
 async fn patch(cluster: &TestCluster, path: &str, body: Value) -> Value {
@@ -71,7 +62,7 @@ async fn hooks_probes_and_last_words_are_the_containers_own() {
     .await;
     let status = phase(&cluster, "refused", "Failed").await;
     assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["exitCode"], 143, "{status}");
-    assert_eq!(told(&cluster, "refused", "FailedPostStartHook").await, "PostStartHook failed");
+    told(&cluster, "refused", "FailedPostStartHook", "PostStartHook failed").await;
     for (name, code, message) in [("words", 4, "the disk is gone\n"), ("log", 5, "as the log says\n")] {
         let status = phase(&cluster, name, "Failed").await;
         let ended = &status["containerStatuses"][0]["state"]["terminated"];
@@ -83,7 +74,7 @@ async fn hooks_probes_and_last_words_are_the_containers_own() {
     phase(&cluster, "leaving", "Running").await;
     let delete = Call::new(Method::DELETE, "/api/v1/namespaces/default/pods/leaving");
     connection(&cluster).json(delete).await.unwrap();
-    assert_eq!(told(&cluster, "leaving", "FailedPreStopHook").await, "PreStopHook failed");
+    told(&cluster, "leaving", "FailedPreStopHook", "PreStopHook failed").await;
     cluster.stop().await;
 }
 
@@ -122,7 +113,7 @@ async fn probes_ask_by_grpc_too() {
             format!("timeout: failed to connect service \"{address}:81\" within 1s: context deadline exceeded"),
         ),
     ] {
-        assert_eq!(told(&cluster, name, "Unhealthy").await, format!("Readiness probe failed: {why}"));
+        told(&cluster, name, "Unhealthy", &format!("Readiness probe failed: {why}")).await;
         assert!(!pod_until(&cluster, name, "its status", ready).await);
     }
     cluster.stop().await;

@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use testkit::{TestCluster, eventually, get};
 
-use crate::support::{apply_text, connection, events_of, pod_until, read, serves, service_of, with_samples};
+use crate::support::{apply_text, connection, events_of, pod_until, read, serves, service_of, told, with_samples};
 
 /// A pod of one container with these fields in flow style.
 fn pod(name: &str, spec: &str, container: &str) -> String {
@@ -165,12 +165,7 @@ async fn probes_decide_who_is_ready_and_who_is_started_again() {
         pod_until(&cluster, name, "it is ready", |pod| condition(pod, "Ready")?.then_some(())).await;
     }
     for name in ["unready-http", "unready-tcp"] {
-        eventually("an event tells of the probe", async || {
-            let events = events_of(&cluster, name).await;
-            let found = events.into_iter().find(|event| event["reason"] == "Unhealthy")?;
-            found["message"].as_str()?.starts_with("Readiness probe failed: ").then_some(())
-        })
-        .await;
+        told(&cluster, name, "Unhealthy", "Readiness probe failed: ").await;
         let pod = read(&cluster, &format!("/api/v1/namespaces/default/pods/{name}")).await.unwrap();
         assert_eq!(condition(&pod, "Ready"), Some(false), "{}", pod["status"]);
         assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 0);
@@ -181,14 +176,8 @@ async fn probes_decide_who_is_ready_and_who_is_started_again() {
             (pod.pointer("/status/containerStatuses/0/restartCount")?.as_u64()? >= 1).then_some(())
         })
         .await;
-        let events = events_of(&cluster, name).await;
-        let says = |reason: &str, text: &str| {
-            events
-                .iter()
-                .any(|event| event["reason"] == reason && event["message"].as_str().is_some_and(|m| m.contains(text)))
-        };
-        assert!(says("Unhealthy", &format!("{what} probe failed: ")), "{events:?}");
-        assert!(says("Killing", "will be restarted"), "{events:?}");
+        told(&cluster, name, "Unhealthy", &format!("{what} probe failed: ")).await;
+        told(&cluster, name, "Killing", "will be restarted").await;
     }
     cluster.stop().await;
 }

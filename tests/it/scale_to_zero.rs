@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 use testkit::{TestCluster, eventually};
 
-use crate::support::{apply_text, connection, events_of, read, serves, service_of, with_samples};
+use crate::support::{apply_text, connection, read, serves, service_of, told, with_samples};
 
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/default/deployments/web";
 const SCALER: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/web";
@@ -62,9 +62,7 @@ async fn a_workload_that_nobody_calls_sleeps_and_a_request_wakes_it() {
 
     apply_text(&cluster, AUTOSCALER).await.unwrap();
     asleep(&cluster).await;
-    let told = events_of(&cluster, "web").await;
-    let told: Vec<&str> = told.iter().filter_map(|event| event["message"].as_str()).collect();
-    assert!(told.contains(&"New size: 0; reason: All metrics below target"), "{told:?}");
+    told(&cluster, "web", "SuccessfulRescale", "New size: 0; reason: All metrics below target").await;
 
     // Whoever asks waits for the answer and gets it, each time.
     let mut waited = Vec::new();
@@ -77,10 +75,7 @@ async fn a_workload_that_nobody_calls_sleeps_and_a_request_wakes_it() {
     }
     eprintln!("from asleep to answered: {waited:?}");
     assert!(waited.iter().all(|waited| *waited < Duration::from_secs(5)), "{waited:?}");
-    eventually("it is told that it was woken", async || {
-        events_of(&cluster, "web").await.iter().any(|event| event["reason"] == "Activated").then_some(())
-    })
-    .await;
+    told(&cluster, "web", "Activated", "").await;
 
     // So does a pod that calls another one by the name of its Service.
     let page = cluster.get("front.localhost", "/").await.text;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::kubectl::Kubectl;
-use crate::support::{apply_files, apply_text, connection, events_of, pod_until, root, serves, with_samples};
+use crate::support::{apply_files, apply_text, connection, pod_until, root, serves, told, with_samples};
 
 async fn log(cluster: &TestCluster, pod: &str, container: &str) -> String {
     let path = format!("/api/v1/namespaces/default/pods/{pod}/log?container={container}");
@@ -153,11 +153,7 @@ async fn who_may_not_leave_the_cluster_is_refused_and_told_so() {
     apply_text(&cluster, &client("shut", "", "[send, '203.0.113.1:80', x]")).await.unwrap();
     assert_eq!(ended(&cluster, "shut").await, 1);
     assert!(log(&cluster, "shut", "main").await.contains("connection refused"));
-    let event = eventually("the refusal is told", async || {
-        let events = events_of(&cluster, "shut").await;
-        events.into_iter().find(|event| event["reason"] == "EgressDenied")
-    })
-    .await;
+    let event = told(&cluster, "shut", "EgressDenied", "").await;
     assert_eq!(event["type"], "Warning");
     let message = event["message"].as_str().unwrap();
     assert!(message.contains("203.0.113.1:80") && message.contains("coracle.dev/egress: \"true\""), "{message}");

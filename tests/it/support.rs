@@ -75,6 +75,15 @@ pub async fn events_of(cluster: &TestCluster, name: &str) -> Vec<Value> {
     list.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
+/// Waits until an event about an object of the default namespace has this reason and says these words.
+pub async fn told(cluster: &TestCluster, name: &str, reason: &str, words: &str) -> Value {
+    eventually(&format!("{name} has an event {reason} that says {words:?}"), async || {
+        let says = |event: &Value| event["message"].as_str().is_some_and(|message| message.contains(words));
+        events_of(cluster, name).await.into_iter().find(|event| event["reason"] == reason && says(event))
+    })
+    .await
+}
+
 /// A request with nothing made easy: its status, and its answer as JSON (or as text, when it is none).
 pub async fn raw(
     cluster: &TestCluster,

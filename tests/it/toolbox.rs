@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::kubectl::Kubectl;
 use crate::process::text;
-use crate::support::{apply_text, events_of, pod_until, with_samples};
+use crate::support::{apply_text, pod_until, told, with_samples};
 
 /// So many commands run at once.
 const AT_ONCE: usize = 8;
@@ -301,7 +301,7 @@ async fn a_shell_and_everyday_commands_run_in_pods() {
     assert!(code == 0 && out.contains("Hello from WebAssembly!"), "{out}");
     let (_, error, code) = exec(&pods, "web", "web", &["wget", "-qO-", "http://example.com/"]).await;
     assert!(code == 1 && error.contains("add the annotation  coracle.dev/egress: \"true\"  to the pod"), "{error}");
-    assert!(events_of(&cluster, "web").await.iter().any(|event| event["reason"] == "EgressDenied"));
+    told(&cluster, "web", "EgressDenied", "example.com").await;
     let (_, error, code) = exec(&pods, "web", "web", &["nosuch"]).await;
     assert_eq!(code, 127, "{error}");
     assert!(error.contains("exec: \"nosuch\": executable file not found in $PATH"), "{error}");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testkit::{TestCluster, eventually};
 
 use crate::kubectl::Kubectl;
-use crate::support::{apply_text, events_of, pod_until, raw, read, serves, with_samples_and};
+use crate::support::{apply_text, pod_until, raw, read, serves, told, with_samples_and};
 
 /// A cluster that is told where to keep what, and what of the host pods may see.
 struct House {
@@ -170,13 +170,7 @@ async fn volumes_hold_what_they_name_and_follow_it() {
         ("strange", "nfs: { server: a, path: /b }", "not offered"),
     ] {
         house.apply(&pod(name, &format!("{{ name: v, {volume} }}"), "{ name: v, mountPath: /v }", "")).await;
-        eventually(&format!("{name} says why"), async || {
-            let events = events_of(&house.cluster, name).await;
-            let is_it =
-                |event: &&Value| event["reason"] == "FailedMount" && event["message"].as_str().unwrap().contains(text);
-            events.iter().find(is_it).map(|_| ())
-        })
-        .await;
+        told(&house.cluster, name, "FailedMount", text).await;
     }
     // With its pod a volume goes, and what the host lent stays.
     let folder = house.folder_of("reader").await;
@@ -252,10 +246,7 @@ async fn nobody_gets_out_of_a_volume_or_holds_more_than_he_may() {
         })
         .await;
         assert_eq!((&status["reason"], &status["message"]), (&json!("Evicted"), &json!(message)));
-        let told = eventually("the event", async || {
-            events_of(&house.cluster, name).await.into_iter().find(|event| event["reason"] == "Evicted")
-        });
-        assert_eq!(told.await["message"], message);
+        assert_eq!(told(&house.cluster, name, "Evicted", "").await["message"], message);
         let folder = house.folder_of(name).await;
         eventually("what it wrote is gone", async || (!folder.exists()).then_some(())).await;
     }
@@ -333,10 +324,7 @@ async fn claims_get_volumes_that_outlive_pods_and_end_with_the_claim() {
     let path = format!("/api/v1/persistentvolumes/{volume}");
     assert_eq!(read(cluster, &path).await.unwrap()["spec"]["capacity"]["storage"], "2Gi");
     for reason in ["ExternalProvisioning", "ProvisioningSucceeded", "VolumeResizeSuccessful"] {
-        eventually(&format!("an event {reason}"), async || {
-            events_of(cluster, "data-web-0").await.iter().any(|event| event["reason"] == reason).then_some(())
-        })
-        .await;
+        told(cluster, "data-web-0", reason, "").await;
     }
     // With its set the claim goes, then the volume, then what it held.
     let folder = house.data.path().join("node/storage").join(&volume);
@@ -427,10 +415,7 @@ spec: {{ storageClassName: by-hand, accessModes: [ReadWriteOnce], resources: {{ 
     assert!(house.ask("user", "write?path=/early/a&text=1").await.starts_with("error"));
     assert_eq!(house.ask("user", "fill?dir=/own&mib=2").await, "wrote 2 MiB\n");
     let own = bound("user-own").await;
-    eventually("a claim that holds more than its capacity is told of", async || {
-        events_of(cluster, "user").await.into_iter().find(|event| event["reason"] == "VolumeCapacityExceeded")
-    })
-    .await;
+    told(cluster, "user", "VolumeCapacityExceeded", "").await;
     // A claim in use stays; with its pod an ephemeral one goes, and a retained volume outlives its claim.
     house.delete(&format!("{CLAIMS}/early")).await;
     assert_eq!(read(cluster, &format!("{CLAIMS}/early")).await.unwrap()["status"]["phase"], "Bound");

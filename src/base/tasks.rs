@@ -4,6 +4,7 @@
 //! [`Tasks::first_failure`]; [`Tasks::stop`] returns when every task has ended or the grace period is over.
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,5 +124,18 @@ impl Tasks {
         let mut set = std::mem::take(&mut *self.set.lock());
         let all = async { while set.join_next().await.is_some() {} };
         tokio::time::timeout(grace, all).await.is_ok()
+    }
+}
+
+/// Runs a part of the caller's work as a task of its own, so that parts that are awaited side by side use every core and
+/// not only the caller's. It ends when what this returns is dropped, and its panic is the caller's.
+pub async fn apart<T: Send + 'static>(part: impl Future<Output = T> + Send + 'static) -> T {
+    let mut set = JoinSet::new();
+    set.spawn(part);
+    match set.join_next().await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The threads end, and with them the caller.
+        _ => std::future::pending().await,
     }
 }

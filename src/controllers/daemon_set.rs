@@ -158,7 +158,7 @@ impl DaemonSets {
         let create = |at: usize| async move {
             let Some(node) = plan.create.get(at) else { return Ok(()) };
             let pod = nodes::new_pod(set, history::hash_of(&history.update), node);
-            self.control.create(key, set, &pod).await.map(drop)
+            self.control.create(key, set, Arc::new(pod)).await.map(drop)
         };
         failure = in_doubling_batches(plan.create.len(), create).await.1.or(failure);
         (failure, wait)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base::tasks::apart;
 use client::Client;
 use client::controller::Expectations;
 use client::events::Recorder;
@@ -85,12 +86,13 @@ impl PodControl {
         self.expectations.forget(owner);
     }
 
-    pub async fn create<O>(&self, key: &Key, owner: &O, pod: &Pod) -> Result<Pod, kube::Error>
+    pub async fn create<O>(&self, key: &Key, owner: &O, pod: Arc<Pod>) -> Result<Pod, kube::Error>
     where
         O: Resource<DynamicType = ()>,
     {
         let api = Api::<Pod>::namespaced(self.client.clone(), &key.namespace);
-        match api.create(&PostParams::default(), pod).await {
+        let wanted = Arc::clone(&pod);
+        match apart(async move { api.create(&PostParams::default(), &wanted).await }).await {
             Ok(created) => {
                 self.expectations.created(key, &created.metadata, &self.pods);
                 let message = self.words.made(name(owner.meta()), name(&created.metadata));
@@ -113,7 +115,8 @@ impl PodControl {
         let api = Api::<Pod>::namespaced(self.client.clone(), namespace(&pod.metadata));
         let preconditions = Preconditions { uid: pod.metadata.uid.clone(), resource_version: None };
         let params = DeleteParams::default().preconditions(preconditions);
-        match api.delete(name(&pod.metadata), &params).await {
+        let condemned = name(&pod.metadata).to_owned();
+        match apart(async move { api.delete(&condemned, &params).await }).await {
             Ok(_) => {
                 self.expectations.deleted(key, &pod.metadata);
                 let message = self.words.gone(name(owner.meta()), name(&pod.metadata));

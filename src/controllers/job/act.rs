@@ -43,7 +43,7 @@ impl Jobs {
         failure = self.control.delete_all(key, job, &plan.end).await.or(failure);
         let create = |at: usize| async move {
             let index = plan.create.get(at).copied().flatten();
-            self.control.create(key, job, &new_pod(job, pods, index)).await.map(drop)
+            self.control.create(key, job, Arc::new(new_pod(job, pods, index))).await.map(drop)
         };
         failure = in_doubling_batches(plan.create.len(), create).await.1.or(failure);
         failure.map_or(Ok(()), Err)

@@ -20,8 +20,8 @@ impl<O: ReplicaOwner> ReplicaSets<O> {
         match plan {
             Plan::Nothing => None,
             Plan::Create(count) => {
-                let pod = pod_control::of_template(set, set.template());
-                let create = |_| async { self.control.create(key, set, &pod).await.map(drop) };
+                let pod = Arc::new(pod_control::of_template(set, set.template()));
+                let create = |_| async { self.control.create(key, set, Arc::clone(&pod)).await.map(drop) };
                 in_doubling_batches(*count, create).await.1
             }
             Plan::Delete(pods) => self.control.delete_all(key, set, pods).await,

@@ -32,7 +32,8 @@ impl StatefulSets {
             if !self.make_claims(key, set, *ordinal).await? {
                 return Ok(());
             }
-            self.control.create(key, set, &identity::new_pod(set, revision, *ordinal)).await.map(drop)
+            let pod = identity::new_pod(set, revision, *ordinal);
+            self.control.create(key, set, Arc::new(pod)).await.map(drop)
         };
         if let Some(error) = in_doubling_batches(plan.create.len(), create).await.1 {
             return Err(error);

@@ -18,9 +18,8 @@
 //! The ticker advances every engine's epoch each millisecond while any guest runs. The callback that a guest makes when it
 //! sees a new epoch ([`meter`]) is the only place where a running guest is stopped, slowed or moved.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
 use base::metrics::Metrics;
@@ -41,6 +40,7 @@ mod habit;
 mod handles;
 mod leftover;
 mod linker;
+mod loaded;
 mod memory;
 mod meter;
 mod metrics;
@@ -74,6 +74,7 @@ use bulk::Bulk;
 use container::Container;
 use demand::Crowd;
 use engine::Engines;
+use loaded::Loaded;
 use metrics::Families;
 use program::ProgramInner;
 use stores::Stores;
@@ -117,7 +118,7 @@ struct Inner {
     families: Families,
     stores: Arc<Stores>,
     cores: usize,
-    loaded: Mutex<HashMap<(PathBuf, Form), Weak<ProgramInner>>>,
+    loaded: Mutex<Loaded<(PathBuf, Form), ProgramInner>>,
 }
 
 impl Runtime {
@@ -167,16 +168,14 @@ impl Runtime {
 
     /// Maps an artifact and finds out what it is. `path` must lie in a folder that only this user can write to, hold what
     /// [`Runtime::compile`] returned, and not be changed while it is in use (it may be deleted). An artifact that is in use
-    /// already is not mapped again.
+    /// already, or was until lately, is not mapped again.
     pub fn load(&self, path: &Path, form: Form) -> Result<Program, LoadError> {
         let key = (path.to_owned(), form);
-        if let Some(inner) = self.inner.loaded.lock().get(&key).and_then(Weak::upgrade) {
+        if let Some(inner) = self.inner.loaded.lock().get(&key) {
             return Ok(Program { inner });
         }
         let inner = Arc::new(ProgramInner::load(&self.inner.engines, path, form)?);
-        let mut loaded = self.inner.loaded.lock();
-        loaded.retain(|_, program| program.strong_count() > 0);
-        loaded.insert(key, Arc::downgrade(&inner));
+        self.inner.loaded.lock().add(key, &inner);
         Ok(Program { inner })
     }
 

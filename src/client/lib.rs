@@ -18,6 +18,7 @@ pub mod events;
 pub mod informers;
 pub mod leases;
 pub mod placement;
+pub mod services;
 
 pub use connect::{ConnectError, from_kubeconfig, in_process};
 pub use errors::{explain, is_conflict, is_namespace_terminating, is_not_found, is_taken, status_code};

@@ -9,7 +9,7 @@ use base::metrics::Metrics;
 use client::informers::Informers;
 use images::{Artifacts, ImageStore};
 use network::{DataThreads, PodNetwork};
-use node::Node;
+use node::{Node, OnReady};
 use runtime::Runtime;
 use tokio::runtime::Handle;
 use tokio_util::context::TokioContext;
@@ -55,6 +55,7 @@ impl Workers {
         let background = Background::start().map_err(StartError::Threads)?;
         let behind = background.handle();
         let mut workers = Self { node: None, ingress: None, services: None, threads: None, _background: background };
+        let mut on_ready: Option<OnReady> = None;
         // One watch and one cache a kind for all of them: what is shared is what they read, not who they write as.
         let informers = Informers::new(parts.upstream.client(identity::informers()), tasks);
         if roles.has(Role::Controllers) {
@@ -64,7 +65,9 @@ impl Workers {
             control_plane::start_scheduler(&parts, &informers, control, &tasks.on(&behind));
         }
         if roles.has(Role::Node) || roles.has(Role::Ingress) {
-            workers.services = Some(proxy::services::keep(&informers, &parts.network, tasks));
+            let (ready, early) = proxy::services::keep(&informers, &parts.network, tasks);
+            workers.services = Some(ready);
+            on_ready = Some(Arc::new(move |pod, address| early.ready(pod, address)));
             proxy::activate(&informers, &parts.network, parts.upstream.client(identity::proxy()), tasks);
             if roles.has(Role::Ingress) {
                 let threads = DataThreads::per_core().map_err(StartError::Threads)?;
@@ -78,7 +81,7 @@ impl Workers {
         }
         if roles.has(Role::Node) {
             let tasks = tasks.on(&behind);
-            let start = start_node(parts, &informers, control, Handle::current(), &tasks);
+            let start = start_node(parts, &informers, control, (Handle::current(), on_ready), &tasks);
             workers.node = Some(TokioContext::new(start, behind).await?);
         }
         Ok(workers)
@@ -130,12 +133,12 @@ async fn start_ingress(
     Ok(proxy::start(config, client, informers, network, threads, &parts.metrics, tasks).await?)
 }
 
-/// `serving` is where the waits of guests end, whose requests are not the node's business.
+/// `serving` is where the waits of guests end, whose requests are not the node's business; `on_ready` sends calls to pods.
 async fn start_node(
     parts: Parts<'_>,
     informers: &Informers,
     control: Option<&Control>,
-    serving: Handle,
+    (serving, on_ready): (Handle, Option<OnReady>),
     tasks: &Tasks,
 ) -> Result<Node, StartError> {
     let Parts { config, paths, upstream, images, network, metrics } = parts;
@@ -163,7 +166,7 @@ async fn start_node(
     // A node alone watches its own pods only, and as who it is.
     let of_all_pods = config.roles.has(Role::Controllers) || config.roles.has(Role::Scheduler);
     let informers = if of_all_pods { informers.clone() } else { Informers::new(client.clone(), tasks) };
-    let knowledge = node::Knowledge { informers, of_all_pods };
+    let knowledge = node::Knowledge { informers, of_all_pods, on_ready };
     let node = Node::start(settings, client, knowledge, Arc::new(sandbox), images, network.clone(), tasks).await?;
     if let Some(control) = control {
         let usage = LocalUsage { node: node.name().to_owned(), stats: node.stats() };

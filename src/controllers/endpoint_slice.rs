@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use client::Client;
 use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Change, Informer, Key};
+use client::services::selects;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Resource, ResourceExt};
@@ -50,11 +51,11 @@ pub(crate) fn start(rig: Rig) {
 
 /// The Services whose selector picks, or picked, the pod.
 pub(crate) fn services_of_pod(services: &Informer<Service>, change: &Change<Pod>) -> Vec<Key> {
-    let selects = |service: &Service| change.states().any(|pod| targets::selects(service, pod.labels()));
+    let is_behind = |service: &Service| change.states().any(|pod| selects(service, pod.labels()));
     services
         .in_namespace(&change.key.namespace)
         .iter()
-        .filter(|service| selects(service))
+        .filter(|service| is_behind(service))
         .map(|service| Key::of(service.as_ref()))
         .collect()
 }
@@ -90,12 +91,8 @@ impl Reconcile for EndpointSlices {
         if is_deleting(service.meta()) || !targets::has_selector(&service) {
             return Ok(Next::Done);
         }
-        let pods: Vec<_> = self
-            .pods
-            .in_namespace(&key.namespace)
-            .into_iter()
-            .filter(|pod| targets::selects(&service, pod.labels()))
-            .collect();
+        let pods: Vec<_> =
+            self.pods.in_namespace(&key.namespace).into_iter().filter(|pod| selects(&service, pod.labels())).collect();
         let slices = self.slices.indexed(BY_SERVICE, &key.to_string());
         plan::plan(&service, &pods, &slices).carry_out(&self.client, key, &self.slices, &self.written).await?;
         Ok(Next::Done)

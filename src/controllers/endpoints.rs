@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use client::Client;
 use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Informer, Key};
+use client::services::selects;
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
@@ -84,12 +85,8 @@ impl EndpointsController {
         if !targets::has_selector(service) {
             return Plan::Nothing;
         }
-        let pods: Vec<Arc<Pod>> = self
-            .pods
-            .in_namespace(&key.namespace)
-            .into_iter()
-            .filter(|pod| targets::selects(service, pod.labels()))
-            .collect();
+        let pods: Vec<Arc<Pod>> =
+            self.pods.in_namespace(&key.namespace).into_iter().filter(|pod| selects(service, pod.labels())).collect();
         debug_assert_eq!(name(&service.metadata), key.name);
         plan::plan(service, &pods, seen)
     }

@@ -32,6 +32,15 @@ impl Held {
     }
 }
 
+impl Held {
+    /// The Services of a namespace for which calls are held.
+    pub(crate) fn services(&self, namespace: &str) -> Vec<String> {
+        let by_service = self.by_service.lock();
+        let is_of = |key: &&String| key.split_once('/').is_some_and(|(of, _)| of == namespace);
+        by_service.keys().filter(is_of).cloned().collect()
+    }
+}
+
 /// One call that is held. Its place is free when this is dropped: a caller that goes away leaves nothing behind.
 pub(crate) struct Place<'h> {
     held: &'h Held,

@@ -119,6 +119,11 @@ impl PodNetwork {
         let _ = self.inner.activator.set(activator);
     }
 
+    /// The Services of a namespace for which calls are held, as `namespace/name`.
+    pub fn awaited(&self, namespace: &str) -> Vec<String> {
+        self.inner.held.services(namespace)
+    }
+
     /// What passed at each address at which anybody listens.
     pub fn traffic(&self) -> HashMap<IpAddr, Figures> {
         self.inner.listeners.traffic()

@@ -79,13 +79,18 @@ impl Default for Config {
     }
 }
 
-/// How a node knows what there is.
+/// Is told of a pod and its address in the moment that the node knows it to be ready. Does not block.
+pub type OnReady = Arc<dyn Fn(&Arc<Pod>, IpAddr) + Send + Sync>;
+
+/// How a node knows what there is, and who hears of it before the API does.
 #[derive(Clone)]
 pub struct Knowledge {
     /// Who watches for it.
     pub informers: Informers,
     /// Whether all pods of the cluster are watched in this process anyway, so that the node's are a choice of them.
     pub of_all_pods: bool,
+    /// Whoever sends calls to pods of this process.
+    pub on_ready: Option<OnReady>,
 }
 
 impl Knowledge {
@@ -218,6 +223,7 @@ impl Node {
             logs: logs.clone(),
             presence: presence.clone(),
             events,
+            on_ready: knowledge.on_ready.clone(),
             services: informers.of::<Service>(),
             namespaces: informers.metadata_of::<Namespace>(),
             volumes,

@@ -12,6 +12,7 @@ use images::ImageStore;
 use k8s_openapi::api::core::v1::Service;
 use network::PodNetwork;
 
+use crate::agent::OnReady;
 use crate::figures::Figures;
 use crate::logs::Logs;
 use crate::present::Presence;
@@ -26,6 +27,7 @@ pub(crate) struct Context {
     pub logs: Logs,
     pub presence: Presence,
     pub events: Recorder,
+    pub on_ready: Option<OnReady>,
     pub services: Informer<Service>,
     pub namespaces: Informer<Metadata>,
     pub volumes: Volumes,

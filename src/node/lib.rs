@@ -44,7 +44,7 @@ mod sources;
 mod stats;
 mod volumes;
 
-pub use agent::{Config, Knowledge, Node, RegisterError};
+pub use agent::{Config, Knowledge, Node, OnReady, RegisterError};
 pub use logs::{LogError, LogLimits, LogOf, LogOptions, LogStream, Logs};
 pub use present::{Presence, Present};
 pub use pressure::Thresholds;

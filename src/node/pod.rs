@@ -426,6 +426,7 @@ impl PodTask {
         self.tell_at = None;
         self.telling = true;
         self.count_start(&status);
+        self.herald(&status);
         self.context.logs.know_waiting(self.uid(), telling::waiting(&status));
         let (pods, name, uid) = (self.api(), self.name(), self.uid().to_owned());
         let told = self.told.clone();
@@ -434,6 +435,14 @@ impl PodTask {
             Done::Published(Box::new(outcome))
         };
         self.jobs.push(job.boxed());
+    }
+
+    /// A pod that becomes ready can be called at once.
+    fn herald(&self, status: &PodStatus) {
+        let (Some(on_ready), Some(address)) = (&self.context.on_ready, &self.address) else { return };
+        if telling::is_ready(Some(status)) && !telling::is_ready(self.told.as_ref()) {
+            on_ready(&self.pod, address.ip());
+        }
     }
 
     /// A pod has started when all of it has.

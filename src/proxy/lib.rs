@@ -19,6 +19,7 @@
 mod activation;
 pub mod answers;
 pub mod class;
+mod early;
 mod forward;
 pub mod host;
 pub mod ingress;
@@ -31,6 +32,7 @@ mod status;
 mod traffic;
 
 pub use activation::activate;
+pub use early::Early;
 pub use routes::{Backend, NoRoute, RouteTable};
 pub use start::{Config, Ready, Running, StartError, start};
 pub use traffic::IngressTraffic;

@@ -11,9 +11,10 @@ use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use network::{PodNetwork, ServiceTable};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::Ready;
+use crate::early::{Arrival, Arrivals, Early, Event};
 use crate::shares::{self, Share};
 
 /// The label by which a slice says whose endpoints it holds.
@@ -23,17 +24,18 @@ const BY_SERVICE: &str = "service";
 const BY_CANARY: &str = "canary";
 
 /// Keeps the network's service table as the API has it, until shutdown. Ready once the first table is in force.
-pub fn keep(informers: &Informers, network: &PodNetwork, tasks: &Tasks) -> Ready {
+pub fn keep(informers: &Informers, network: &PodNetwork, tasks: &Tasks) -> (Ready, Early) {
     let keeper = Keeper::new(informers.of(), informers.of(), informers.of());
     let (ready, is_ready) = Ready::new();
+    let (early, arrivals) = Early::new(network);
     let (network, shutdown) = (network.clone(), tasks.shutdown());
     tasks.service("proxy services", async move {
         tokio::select! {
-            () = keeper.run(&network, ready) => {}
+            () = keeper.run(&network, ready, arrivals) => {}
             () = shutdown.cancelled() => {}
         }
     });
-    is_ready
+    (is_ready, early)
 }
 
 /// Only the Services that something happened to are computed anew.
@@ -98,7 +100,7 @@ impl Keeper {
         all.iter().filter(|deployment| is_before(service, deployment)).filter_map(|one| shares::of(one)).collect()
     }
 
-    async fn run(&self, network: &PodNetwork, ready: tokio::sync::watch::Sender<bool>) {
+    async fn run(&self, network: &PodNetwork, ready: watch::Sender<bool>, mut arrivals: Arrivals) {
         self.services.synced().await;
         self.slices.synced().await;
         let mut known = HashMap::new();
@@ -106,7 +108,28 @@ impl Keeper {
             self.update(&mut known);
             network.set_services(known.values().cloned().collect::<ServiceTable>());
             ready.send_replace(true);
-            self.touched.added.notified().await;
+            let event = tokio::select! {
+                () = self.touched.added.notified() => continue,
+                event = arrivals.next() => event,
+            };
+            self.update(&mut known);
+            match event {
+                Event::Came(arrival) => self.welcome(&mut known, &arrival),
+                Event::Over(key) => self.touched.add([key]),
+            }
+        }
+    }
+
+    /// Puts a pod behind the Services that nobody else is behind and that calls are held for.
+    fn welcome(&self, known: &mut HashMap<String, Arc<network::Service>>, arrival: &Arrival) {
+        for key in &arrival.awaited {
+            let is_empty = |service: &Arc<network::Service>| service.ports.iter().all(|port| port.usable().is_empty());
+            let Some(table) = known.get_mut(key).filter(|service| is_empty(service)) else { continue };
+            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let Some(service) = self.services.get(namespace, name) else { continue };
+            if let Some(early) = arrival.behind(&service, table) {
+                *table = Arc::new(early);
+            }
         }
     }
 

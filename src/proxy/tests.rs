@@ -1,5 +1,6 @@
 //! The room through its door.
 
+mod early;
 mod house;
 mod requests;
 mod routes;

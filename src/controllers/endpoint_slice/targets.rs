@@ -1,10 +1,9 @@
 //! Which pods a Service selects, and under which addresses and ports they serve it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service, ServicePort};
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use client::services::{protocol, target_port};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
 
 use crate::owners::{is_deleting, name};
 use crate::pods;
@@ -15,14 +14,6 @@ pub(crate) fn has_selector(service: &Service) -> bool {
     let selector = spec.and_then(|spec| spec.selector.as_ref());
     let is_name = spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName");
     !is_name && selector.is_some_and(|selector| !selector.is_empty())
-}
-
-/// Whether the Service selects a pod with these labels.
-pub(crate) fn selects(service: &Service, labels: &BTreeMap<String, String>) -> bool {
-    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    selector.is_some_and(|selector| {
-        !selector.is_empty() && selector.iter().all(|(label, value)| labels.get(label) == Some(value))
-    })
 }
 
 pub(crate) fn publishes_not_ready(service: &Service) -> bool {
@@ -108,33 +99,10 @@ pub(crate) fn ports(service: &Service, pod: &Pod) -> Vec<Port> {
                 name: wanted.name.clone().unwrap_or_default(),
                 protocol: protocol(wanted).to_owned(),
                 app_protocol: wanted.app_protocol.clone(),
-                number: number(wanted, pod)?,
+                number: target_port(wanted, pod)?,
             })
         })
         .collect();
     ports.sort();
     ports
-}
-
-fn protocol(port: &ServicePort) -> &str {
-    port.protocol.as_deref().unwrap_or("TCP")
-}
-
-fn number(wanted: &ServicePort, pod: &Pod) -> Option<i32> {
-    match &wanted.target_port {
-        None | Some(IntOrString::Int(0)) => Some(wanted.port),
-        Some(IntOrString::Int(number)) => Some(*number),
-        Some(IntOrString::String(target)) => {
-            let spec = pod.spec.as_ref()?;
-            // Restartable init containers (sidecars) may serve too.
-            let sidecars = spec.init_containers.iter().flatten();
-            let sidecars = sidecars.filter(|container| container.restart_policy.as_deref() == Some("Always"));
-            let containers = spec.containers.iter().chain(sidecars);
-            let mut ports = containers.flat_map(|container| container.ports.iter().flatten());
-            let found = ports.find(|port| {
-                port.name.as_deref() == Some(target) && port.protocol.as_deref().unwrap_or("TCP") == protocol(wanted)
-            });
-            found.map(|port| port.container_port)
-        }
-    }
 }

@@ -31,11 +31,17 @@ pub(super) fn revision(pod: &Pod) -> Option<u64> {
 
 /// Whether the object says otherwise than it was told of whether the pod is ready.
 pub(super) fn contradicts(pod: &Pod, told: Option<&PodStatus>) -> bool {
-    let ready = |status: Option<&PodStatus>| {
-        let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
-        conditions.find(|condition| condition.type_ == "Ready").map(|condition| condition.status.clone())
-    };
     ready(pod.status.as_ref()) != ready(told)
+}
+
+/// Whether it wants calls.
+pub(super) fn is_ready(status: Option<&PodStatus>) -> bool {
+    ready(status) == Some("True")
+}
+
+fn ready(status: Option<&PodStatus>) -> Option<&str> {
+    let conditions = status?.conditions.as_ref()?;
+    conditions.iter().find(|condition| condition.type_ == "Ready").map(|condition| condition.status.as_str())
 }
 
 /// Writes what differs from what was told before. Conditions of others stay as they are.

@@ -132,6 +132,7 @@ impl Stage {
         })
         .unwrap();
         let context = Arc::new(Context {
+            on_ready: None,
             client: client.clone(),
             sandbox: sandbox.clone(),
             images,

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::object;
-use crate::{Config, Ready, Running, class, services, start};
+use crate::{Config, Early, Ready, Running, class, services, start};
 
 /// An endpoint that is a function.
 pub(super) struct Native<F>(pub(super) F);
@@ -47,6 +47,7 @@ pub(super) struct House {
     pub(super) informers: Informers,
     pub(super) running: Running,
     pub(super) services: Ready,
+    pub(super) early: Early,
     pub(super) metrics: Metrics,
     pub(super) asked: Asked,
     tasks: Tasks,
@@ -72,7 +73,7 @@ impl House {
         let threads = DataThreads::start(NonZeroUsize::new(2).unwrap()).unwrap();
         let metrics = Metrics::default();
         let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config };
-        let services = services::keep(&informers, &network, &tasks);
+        let (services, early) = services::keep(&informers, &network, &tasks);
         let running =
             start(config, client, &informers, network.clone(), threads.clone(), &metrics, &tasks).await.unwrap();
         informers.of::<IngressClass>().replace([class::wanted()]);
@@ -81,7 +82,7 @@ impl House {
         informers.of::<EndpointSlice>().replace([]);
         running.ready.ready().await;
         services.ready().await;
-        Self { network, informers, running, services, metrics, asked, tasks, watches, threads }
+        Self { network, informers, running, services, early, metrics, asked, tasks, watches, threads }
     }
 
     pub(super) async fn stop(self) -> bool {

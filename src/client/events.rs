@@ -2,7 +2,7 @@
 //!
 //! *Guarantees*: [`Recorder::event`] never waits and never fails. The same thing said again raises a count on one Event
 //! object. What cannot be written after a few tries is dropped, as Events are best effort; so is good news when there is
-//! more of it than anybody could read. Bad news goes first.
+//! more of it than anybody could read. Bad news goes first, and what happens goes before what is told of it.
 //!
 //! ```text
 //! event() → Aggregates (what is to be said, how often) → Pace → Queue → 8 writers → POST, then PATCH count
@@ -67,6 +67,8 @@ struct Shared {
 const WAITING_MAX: usize = 10_000;
 const WRITERS: usize = 8;
 const TRIES: u32 = 6;
+/// How long good news rests: what it tells of goes first, be it the next step of the same pod.
+const REST: Duration = Duration::from_millis(250);
 /// How long it takes at most until a count is written that was raised while the Event waited: many in a row are one write.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -122,7 +124,7 @@ impl Recorder {
         let wait = match severity {
             Severity::Warning => Some(Duration::ZERO),
             Severity::Normal if waits => Some(AGAIN),
-            Severity::Normal => self.shared.pace.lock().wait(Instant::now()),
+            Severity::Normal => self.shared.pace.lock().wait(Instant::now()).map(|wait| wait.max(REST)),
         };
         match wait {
             Some(wait) => self.shared.queue.add_after(said, wait),

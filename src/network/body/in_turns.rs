@@ -13,8 +13,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use super::{Body, BodyError};
 
-/// So much passes at once. It takes a tenth of a millisecond or so.
-const TURN_BYTES: usize = 128 << 10;
+/// So much passes at once. It takes some hundredths of a millisecond.
+const TURN_BYTES: usize = 64 << 10;
 
 /// The body, in turns with whatever else its thread has to do.
 pub fn in_turns(body: Body) -> Body {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use base::os::{Urgency, set_thread_urgency};
 use cli::connection::Call;
 use cli::{Connection, ControlPlaneArgs, UpArgs, apply, terminal};
 use cluster::{Cluster, Config, ControlPlane, Modes, NodeSettings, Role, Roles, SchedulerConfig, StartError, Timing};
@@ -38,6 +39,7 @@ pub fn run(args: UpArgs) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cores.clamp(2, CONTROL_THREADS_MAX))
         .thread_name("control")
+        .on_thread_start(|| set_thread_urgency(Urgency::Control))
         .enable_all()
         .build();
     let outcome = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
@@ -88,6 +90,7 @@ fn config(args: &UpArgs) -> anyhow::Result<Config> {
         grace: GRACE,
         artifacts: None,
         compiler: std::env::current_exe().ok(),
+        keep_cores_free: true,
         compile_bounds: bounds(&args.compile_limits)?,
         registries: registries(args)?,
         image_limits: args.image_gc,

@@ -4,11 +4,17 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+mod cores;
+
+pub use cores::keep_free;
+
 /// How urgent a thread's work is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     /// Somebody waits for the answer.
     Serving,
+    /// The API and controllers: as urgent, but for the cores that are kept for those who serve ([`keep_free`]).
+    Control,
     /// What follows from what was asked for: placing pods and starting them. It is soon done where nothing else is to be
     /// done, and gives way to requests where much is.
     Background,
@@ -22,14 +28,21 @@ pub enum Urgency {
 /// Tells the operating system how urgent the calling thread is. Where it cannot be told, nothing changes: what depends
 /// on it is latency under load, never correctness.
 pub fn set_thread_urgency(urgency: Urgency) {
-    if urgency != Urgency::Serving {
-        lower_thread(urgency);
+    match urgency {
+        Urgency::Serving => {}
+        Urgency::Control => cores::join(),
+        Urgency::Background | Urgency::Bulk => {
+            cores::join();
+            lower_thread(urgency);
+        }
+        // Such a thread is no trouble anywhere.
+        Urgency::Idle => lower_thread(urgency),
     }
 }
 
-/// A third of the weight of threads that serve.
+/// A tenth of the weight of threads that serve.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const BACKGROUND_NICENESS: i32 = 5;
+const BACKGROUND_NICENESS: i32 = 10;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn lower_thread(urgency: Urgency) {
@@ -47,7 +60,7 @@ fn lower_thread(urgency: Urgency) {
     // Neither needs a right.
     let policy = ThreadSchedulePolicy::Normal(match urgency {
         Urgency::Idle => NormalThreadSchedulePolicy::Idle,
-        Urgency::Bulk | Urgency::Background | Urgency::Serving => NormalThreadSchedulePolicy::Batch,
+        _ => NormalThreadSchedulePolicy::Batch,
     });
     if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
         tracing::debug!(?error, "cannot lower this thread's priority");

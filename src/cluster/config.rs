@@ -46,6 +46,8 @@ pub struct Config {
     pub artifacts: Option<PathBuf>,
     /// The binary that compiles large components in a process of its own: one that knows [`crate::COMPILE_VERB`].
     pub compiler: Option<PathBuf>,
+    /// Whether everything but requests keeps off a core while there are requests: for a process that has nothing else to do.
+    pub keep_cores_free: bool,
     /// What compiling may cost.
     pub compile_bounds: images::Bounds,
     /// Mirrors, and how much is pulled at once.
@@ -74,6 +76,7 @@ impl Default for Config {
             grace: Duration::from_secs(30),
             artifacts: None,
             compiler: None,
+            keep_cores_free: false,
             compile_bounds: images::Bounds::default(),
             registries: images::Registries::default(),
             image_limits: images::Limits::default(),

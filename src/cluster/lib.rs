@@ -40,6 +40,7 @@ mod roles;
 mod running;
 mod sandbox;
 mod sockets;
+mod spare_core;
 mod taps;
 mod terminal;
 mod toolbox;

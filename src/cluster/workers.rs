@@ -26,6 +26,7 @@ use crate::paths::Paths;
 use crate::roles::Role;
 use crate::running::StartError;
 use crate::sandbox::WasmSandbox;
+use crate::spare_core;
 use crate::traffic::LocalTraffic;
 use crate::usage::LocalUsage;
 
@@ -71,6 +72,9 @@ impl Workers {
             proxy::activate(&informers, &parts.network, parts.upstream.client(identity::proxy()), tasks);
             if roles.has(Role::Ingress) {
                 let threads = DataThreads::per_core().map_err(StartError::Threads)?;
+                if parts.config.keep_cores_free {
+                    spare_core::keep(threads.clone(), tasks);
+                }
                 workers.ingress = Some(start_ingress(&parts, &informers, threads.clone(), tasks).await?);
                 workers.threads = Some(threads);
             }

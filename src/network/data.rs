@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures::FutureExt;
 use parking_lot::Mutex;
@@ -66,6 +67,11 @@ impl DataThreads {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.inner.threads.len()
+    }
+
+    /// How long they have been at work, all of them together.
+    pub fn busy(&self) -> Duration {
+        self.inner.threads.iter().map(|thread| thread.handle.metrics().worker_total_busy_duration(0)).sum()
     }
 
     /// How many futures live on a thread.
@@ -153,7 +159,7 @@ impl DataThreads {
                 Err(error) => {
                     // Out of descriptors, most likely: those in flight have to end first.
                     tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         }

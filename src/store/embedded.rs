@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base::os::{Urgency, set_thread_urgency};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
@@ -64,7 +65,10 @@ impl Embedded {
         let writer = Writer::new(medium.clone(), database.clone(), history.clone());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || writer.run(requests))
+            .spawn(move || {
+                set_thread_urgency(Urgency::Control);
+                writer.run(requests);
+            })
             .map_err(|source| OpenError::Io { file: medium.file(), source })?;
         Ok(Self { queue, history, database, thread: Mutex::new(Some(thread)) })
     }

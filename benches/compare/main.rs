@@ -1,6 +1,7 @@
-//! `cargo bench --bench compare [-- SECTION…]`: the README's figures, each beside a reference of the same run.
+//! `cargo bench --bench compare [-- SECTION[/WORD]…]`: the README's figures, each beside a reference of the same run.
 //!
-//! Sections are the rows of [`SECTIONS`]; all of them without an argument. Tables go to stdout as Markdown,
+//! Sections are the rows of [`SECTIONS`]; all of them without an argument. With a word, the section `victim` has only the rows
+//! that contain it: `victim/crash`. Tables go to stdout as Markdown,
 //! progress to stderr. Servers are child processes; `benches/tools` puts those of others in place, and a contestant whose
 //! program is missing is left out with a word about it.
 
@@ -35,6 +36,15 @@ mod wire;
 mod workloads;
 
 use std::process::ExitCode;
+use std::sync::OnceLock;
+
+/// The word that rows have to contain.
+static ONLY: OnceLock<String> = OnceLock::new();
+
+/// Whether a row of this name is asked for.
+fn is_asked_for(row: &str) -> bool {
+    ONLY.get().is_none_or(|word| row.contains(word))
+}
 
 type Section = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -54,7 +64,7 @@ const SECTIONS: &[Section] = &[
 fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     // cargo adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     if let [role, text] = &arguments[..]
         && role == native::ROLE
     {
@@ -64,6 +74,12 @@ fn main() -> ExitCode {
         && role == rooms::ROLE
     {
         return report(rooms::measure(name));
+    }
+    for argument in &mut arguments {
+        if let Some((section, word)) = argument.split_once('/') {
+            let _ = ONLY.set(word.to_owned());
+            *argument = section.to_owned();
+        }
     }
     if let Some(unknown) = arguments.iter().find(|name| !SECTIONS.iter().any(|(known, _)| known == name)) {
         let known: Vec<&str> = SECTIONS.iter().map(|(name, _)| *name).collect();

@@ -43,7 +43,7 @@ pub fn run() -> anyhow::Result<()> {
     let capacity = closed::load(&victim, CONNECTIONS, TIME)?.rate();
     let house = House { coracle, victim, chaos, capacity };
     let mut rows = Vec::new();
-    for (what, mischief) in mischief::KNOWN {
+    for (what, mischief) in mischief::KNOWN.into_iter().filter(|(what, _)| crate::is_asked_for(what)) {
         progress(&format!("victim: beside a pod that {what}"));
         let row = house.beside(mischief, what)?;
         progress(&format!("victim: {}", row.join(" | ")));

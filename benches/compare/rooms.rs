@@ -24,6 +24,8 @@ pub const ROLE: &str = "room";
 const MIB: f64 = 1024.0 * 1024.0;
 const ROUNDS: usize = 2000;
 const STARTS: usize = 1000;
+/// How often the JavaScript sample is loaded.
+const LOADS: usize = 7;
 
 type Row = Vec<String>;
 type Measure = (&'static str, fn(&Room) -> anyhow::Result<Vec<Row>>);
@@ -217,15 +219,24 @@ impl Room {
             return Ok(vec![row("JavaScript", text, "≤ 5 ms; ≤ 0.4 ms")]);
         }
         let artifact = self.artifact(&component)?;
-        let began = Instant::now();
-        let program = self.runtime.load(&artifact, Form::default())?;
-        let pod = self.pod(&program, 0)?;
-        self.get(&pod)?;
-        let first = micros(began.elapsed()) / 1e3;
+        let (mut firsts, mut pods) = (Vec::new(), Vec::new());
+        for number in 0..LOADS {
+            // What is loaded already is not loaded again.
+            let copy = artifact.with_file_name(format!("copy-{number}"));
+            std::fs::copy(&artifact, &copy)?;
+            let began = Instant::now();
+            let program = self.runtime.load(&copy, Form::default())?;
+            let pod = self.pod(&program, number)?;
+            self.get(&pod)?;
+            firsts.push(began.elapsed());
+            pods.push(pod);
+        }
+        let first = micros(percentile(&mut firsts, 0.5)) / 1e3;
+        let Some(pod) = pods.pop() else { return Ok(Vec::new()) };
         let mut times: Vec<Duration> = (0..200).map(|_| self.get(&pod)).collect::<anyhow::Result<_>>()?;
         let each = micros(percentile(&mut times, 0.5)) / 1e3;
         Ok(vec![
-            row("JavaScript (13 MB): from the disk cache to the first answer", format!("{first:.1} ms"), "≤ 5 ms"),
+            row("JavaScript (13 MB): from the disk cache to the first answer, p50", format!("{first:.1} ms"), "≤ 5 ms"),
             row("JavaScript: a request to a fresh instance, p50", format!("{each:.2} ms"), "≤ 0.4 ms"),
         ])
     }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use testkit::{TestCluster, eventually, get};
 
-use crate::support::{apply_text, events_of, pod_until, read, serves, service_of, with_samples};
+use crate::support::{apply_text, events_of, pod_until, read, serves, service_of, told, with_samples};
 
 /// A bad neighbour with a Service, limited to 16 MiB.
 fn chaos(annotations: &str) -> String {
@@ -215,12 +215,9 @@ async fn a_command_that_fails_backs_off() {
     );
     assert_eq!(status["lastState"]["terminated"]["exitCode"], 1, "{status}");
     assert_eq!(status["lastState"]["terminated"]["reason"], "Error", "{status}");
-    let events = eventually("the events tell of it", async || {
-        let events = events_of(&cluster, "failing").await;
-        events.iter().any(|event| event["reason"] == "BackOff").then_some(events)
-    })
-    .await;
-    assert!(events.iter().any(|event| event["reason"] == "Started"), "{events:?}");
+    for reason in ["BackOff", "Started"] {
+        told(&cluster, "failing", reason, "").await;
+    }
     eventually("the log of the run before is there", async || {
         let call =
             cli::connection::Call::get("/api/v1/namespaces/default/pods/failing/log?previous=true").accept("*/*");

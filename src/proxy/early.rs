@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use client::services::{selects, target_port};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Pod, Service, ServicePort as WantedPort};
 use network::{PodNetwork, ServicePort};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -59,7 +59,9 @@ impl Arrival {
         }
         let spec = service.spec.as_ref()?;
         let ports = table.ports.iter().map(|port| {
-            let wanted = spec.ports.iter().flatten().find(|wanted| u16::try_from(wanted.port) == Ok(port.number));
+            // By name, which is unique: TCP and UDP may have the same number.
+            let is_it = |wanted: &&WantedPort| wanted.name.as_deref().unwrap_or_default() == port.name;
+            let wanted = spec.ports.iter().flatten().find(is_it);
             let target = wanted.and_then(|wanted| u16::try_from(target_port(wanted, &self.pod)?).ok());
             let mut endpoints = port.endpoints().to_vec();
             endpoints.extend(target.map(|target| network::Endpoint::ready(SocketAddr::new(self.address, target))));

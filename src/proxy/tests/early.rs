@@ -34,7 +34,10 @@ async fn held_calls_go_to_a_pod_in_the_moment_that_it_is_ready() {
     house.network.set_activator(Arc::new(Always));
     house.informers.of::<Service>().apply(object(json!({
         "metadata": { "namespace": "default", "name": "sleepy" },
-        "spec": { "selector": { "app": "sleepy" }, "ports": [{ "name": "http", "port": 80, "targetPort": "web" }] },
+        "spec": { "selector": { "app": "sleepy" }, "ports": [
+            { "name": "datagrams", "port": 80, "targetPort": 9, "protocol": "UDP" },
+            { "name": "http", "port": 80, "targetPort": "web" },
+        ] },
     })));
     eventually(async || house.network.services().get("default/sleepy").is_some()).await;
     let own = house.network.allocate().unwrap().ip();

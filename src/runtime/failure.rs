@@ -43,6 +43,7 @@ impl Failure {
         match error.downcast_ref::<Cut>() {
             Some(Cut::Deadline) => return Self::Deadline,
             Some(Cut::Stopped) => return Self::Stopped,
+            Some(cut @ Cut::Memory) => return Self::OutOfMemory(cut.to_string()),
             None => {}
         }
         if error.is::<PoolConcurrencyLimitError>() {

@@ -15,7 +15,7 @@ use world::cli::{environment, stderr, stdout};
 use world::io::DynOutputStream;
 
 use crate::container::Container;
-use crate::handles::Account;
+use crate::handles::{Account, HTTP_CALL};
 use crate::memory::Limiter;
 use crate::outbound::Hooks;
 use crate::output::{LineStream, Lines};
@@ -81,9 +81,14 @@ impl Guest {
         }
     }
 
-    fn look_at_handles(&mut self) {
+    fn look_at_handles(&mut self, weight: u64) {
         let most = self.hooks.container.spec.handles.handles;
-        self.handles.look(&mut self.table, most, &mut self.memory);
+        self.handles.look(weight, &mut self.table, most, &mut self.memory);
+    }
+
+    /// The guest asks for the list of a folder, of so many bytes. Says whether there is room for it.
+    pub fn hold_listing(&mut self, bytes: u64) -> bool {
+        self.handles.hold_listing(bytes, &mut self.table, &self.hooks.container.memory)
     }
 
     /// Opens the volumes. Every pod has one, its token, and most requests look at none.
@@ -117,14 +122,14 @@ impl Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.look_at_handles();
+        self.look_at_handles(1);
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        self.look_at_handles();
+        self.look_at_handles(HTTP_CALL);
         WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -89,6 +89,10 @@ impl Reserved {
     pub fn take(ledger: &Arc<Ledger>, bytes: u64) -> Option<Self> {
         ledger.take(bytes).then(|| Self { ledger: Arc::clone(ledger), bytes })
     }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
 }
 
 impl Drop for Reserved {
@@ -106,11 +110,13 @@ pub(crate) struct Limiter {
     handles: u64,
     last: u64,
     refused: bool,
+    /// Its handles cost more than there is.
+    overdrawn: bool,
 }
 
 impl Limiter {
     pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { ledger, held: 0, handles: 0, last: 0, refused: false }
+        Self { ledger, held: 0, handles: 0, last: 0, refused: false, overdrawn: false }
     }
     /// Whether this instance was ever refused memory.
     pub fn was_refused(&self) -> bool {
@@ -119,6 +125,10 @@ impl Limiter {
     /// A new request begins: what was refused to an earlier one is not this one's end.
     pub fn forget_refusal(&mut self) {
         self.refused = false;
+    }
+    /// Whether its handles hold more than it was given memory for.
+    pub fn is_overdrawn(&self) -> bool {
+        self.overdrawn
     }
     /// Whether other instances of the container hold memory.
     pub fn shares(&self) -> bool {
@@ -145,12 +155,13 @@ impl Limiter {
         } else {
             let more = bytes - self.handles;
             if !self.ledger.take(more) {
-                self.refused = true;
+                (self.refused, self.overdrawn) = (true, true);
                 return false;
             }
             self.held += more;
         }
         self.handles = bytes;
+        self.overdrawn = false;
         true
     }
 

@@ -26,6 +26,8 @@ pub(crate) enum Cut {
     Deadline,
     #[error("the container was stopped")]
     Stopped,
+    #[error("what its handles hold, such as headers and bodies that were not sent, does not fit")]
+    Memory,
 }
 
 /// One guest's clock. Shared by the callback, which runs inside the guest, and whoever polls the guest.
@@ -92,9 +94,12 @@ impl Meter {
         self.failed.load(Ordering::Acquire)
     }
 
-    fn on_epoch(self: &Arc<Self>, container: &Container) -> wasmtime::Result<UpdateDeadline> {
+    fn on_epoch(self: &Arc<Self>, container: &Container, overdrawn: bool) -> wasmtime::Result<UpdateDeadline> {
         if container.has_ended() {
             return Err(wasmtime::Error::new(Cut::Stopped));
+        }
+        if overdrawn {
+            return Err(wasmtime::Error::new(Cut::Memory));
         }
         let now = now_ns();
         if now >= self.deadline_ns.load(Ordering::Relaxed) {
@@ -124,7 +129,7 @@ impl Meter {
 /// Makes a store ask on every epoch.
 pub(crate) fn attach(store: &mut Store<Guest>, meter: &Arc<Meter>, container: &Arc<Container>) {
     let (meter, container) = (Arc::clone(meter), Arc::clone(container));
-    store.epoch_deadline_callback(move |_| meter.on_epoch(&container));
+    store.epoch_deadline_callback(move |store| meter.on_epoch(&container, store.data().memory.is_overdrawn()));
     store.set_epoch_deadline(1);
 }
 

@@ -17,6 +17,9 @@ use crate::container::Container;
 use crate::leftover::Leftover;
 use crate::spec::{Outbound, Target};
 
+/// What a guest writes into a body is copied in pieces of this size: its own memory is counted, the copy is not, or roughly.
+pub(crate) const BODY_CHUNK_BYTES: usize = 64 << 10;
+
 /// What an instance knows about its outgoing requests.
 pub(crate) struct Hooks {
     pub container: Arc<Container>,
@@ -32,9 +35,12 @@ impl WasiHttpHooks for Hooks {
         is_hop_by_hop(name)
     }
 
-    /// What a guest of 0.3 writes is copied in pieces of this size: its own memory is counted, the copy is not.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK_BYTES
+    }
+
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        64 << 10
+        BODY_CHUNK_BYTES
     }
 
     fn send_request(

@@ -18,6 +18,7 @@ pub(super) const ROW: Capability = Capability {
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     types::add_to_linker::<Guest, WasiFilesystem>(linker, Guest::filesystem)?;
     super::open_files::link(linker)?;
+    super::listings::link(linker)?;
     preopens::add_to_linker::<Guest, Own>(linker, |guest| guest)
 }
 

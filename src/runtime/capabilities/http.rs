@@ -9,9 +9,11 @@ pub(super) const ROW: Capability =
     Capability { name: "http", interfaces: &["wasi:http/"], grant: Grant::Always, link, link_next: Some(link_next) };
 
 fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    super::methods::link(linker)
 }
 
 fn link_next(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p3::add_to_linker(linker)
+    wasmtime_wasi_http::p3::add_to_linker(linker)?;
+    super::methods::link_next(linker)
 }

@@ -175,3 +175,36 @@ async fn what_handles_and_connections_hold_is_on_the_memory_account() {
     assert!(get(&pollables, "/pollables").await.is_err());
     assert_eq!(pollables.exit().await.reason, Reason::OomKilled);
 }
+
+#[tokio::test]
+async fn few_handles_that_hold_much_are_on_the_memory_account() {
+    let (runtime, network) = (runtime(), PodNetwork::new(network::Config::default()));
+    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+    let mount = Mount {
+        host_dir: folder.path().to_owned(),
+        opened: None,
+        made_by: None,
+        guest_path: "/data".to_owned(),
+        read_only: false,
+    };
+    let common = Common { mounts: vec![mount], memory_bytes: Some(32 * MIB), ..common(&network, SERVER) };
+    for (path, answer) in [
+        ("/hoard/methods", Some("0 methods, then refused\n")),
+        ("/hoard/listings?dir=/data", Some(" listings, then insufficient-memory\n")),
+        ("/hoard/fields", None),
+        ("/hoard/bodies", None),
+    ] {
+        let hoard = serve(&runtime, "chaos", ServeSpec { common: common.clone(), ..ServeSpec::default() });
+        match answer {
+            Some(answer) => {
+                let found = get_text(&hoard, path).await;
+                assert!(found.contains(answer), "{path}: {found}");
+            }
+            None => {
+                assert!(get(&hoard, path).await.is_err(), "{path}");
+                assert_eq!(hoard.exit().await.reason, Reason::OomKilled, "{path}");
+            }
+        }
+        eventually("all is given back", || hoard.stats().memory_bytes == 0).await;
+    }
+}

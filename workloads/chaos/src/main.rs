@@ -7,10 +7,12 @@
 //! fills the log, `/huge` answers with a gigabyte, `/sockets`, `/files` and `/pollables` open them
 //! by the ten thousand and the million, `/unread` fills connections that nobody reads, `/random?mib=N` and
 //! `/hand-over?mib=N` ask and hand over much in one call,
+//! `/hoard/…` keeps few handles that hold much (`hoard.rs`),
 //! `/volume/…` leaves and fills volumes (`volumes.rs`). Anything else answers `well behaved`.
 
 mod computing;
 mod handles;
+mod hoard;
 mod memory;
 mod output;
 mod volumes;
@@ -44,6 +46,10 @@ async fn main(request: Request<Body>) -> Result<Response<Body>, Error> {
         "/random" => handles::random(number.unwrap_or(1024)),
         "/files" => handles::files(),
         "/hand-over" => handles::hand_over(number.unwrap_or(64) as usize),
+        other if other.starts_with("/hoard/") => {
+            let dir = request.uri().query().and_then(|query| query.strip_prefix("dir=")).unwrap_or_default();
+            hoard::answer(&other["/hoard/".len()..], dir)
+        }
         other if other.starts_with("/volume/") => {
             volumes::answer(&other["/volume/".len()..], request.uri().query().unwrap_or_default())
         }

@@ -160,7 +160,8 @@ pub fn unset(object: &mut Value, field: &str) {
 /// An empty uid or creationTimestamp means "whatever it is"; a deletion that was asked for can never be taken back;
 /// `generation` is the server's.
 pub fn carry_over(object: &mut Value, old: &Value) {
-    let was = metadata(old).as_object().cloned().unwrap_or_default();
+    let nothing = Map::new();
+    let was = metadata(old).as_object().unwrap_or(&nothing);
     let map = metadata_mut(object);
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
         let left_out = match map.get(field) {
@@ -172,7 +173,7 @@ pub fn carry_over(object: &mut Value, old: &Value) {
         }
     }
     // The same moment in other words (`+00:00` for `Z`) is no change.
-    if creation_time_of(map) == creation_time_of(&was) {
+    if creation_time_of(map) == creation_time_of(was) {
         put(map, "creationTimestamp", was.get("creationTimestamp"));
     }
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {

@@ -85,7 +85,7 @@ pub struct Controller {
 }
 
 /// No change waits longer for a rest to end.
-const REST_MAX: Duration = Duration::from_millis(40);
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// How often every object is looked at without a reason, in case a mapping forgot one.
 const RESYNC: Duration = Duration::from_secs(600);
@@ -181,10 +181,10 @@ impl Controller {
     }
 }
 
-/// How long a key rests that changed during its run: an owner of thousands whose objects change one by one takes a third of a
+/// How long a key rests that changed during its run: an owner of thousands whose objects change one by one takes a tenth of a
 /// core and sees many changes at once, where it would take all of one to see them one by one.
 fn rest_after(busy: Duration) -> Duration {
-    (busy * 2).min(REST_MAX)
+    (busy * 9).min(REST_MAX)
 }
 
 /// Runs a future, and says how long it had a thread.

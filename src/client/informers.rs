@@ -21,12 +21,14 @@ use futures::StreamExt;
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Client, Resource};
+use lean::Lean;
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 
 mod cache;
 mod feed;
 mod informer;
+mod lean;
 #[cfg(test)]
 mod tests;
 
@@ -136,7 +138,7 @@ impl Informers {
     pub fn selected<K: Watched>(&self, selection: &Selection) -> Informer<K> {
         let feed = Feed { kind: TypeId::of::<K>(), resource: String::new(), selection: selection.clone() };
         self.share(feed, |informer| {
-            let (api, selection) = (Api::<K>::all(self.shared.client.clone()), selection.clone());
+            let (api, selection) = (Api::<Lean<K>>::all(self.shared.client.clone()), selection.clone());
             let feed =
                 feed::run(K::plural(&()).into_owned(), informer, self.shared.tasks.shutdown(), move |strategy| {
                     watcher::watcher(api.clone(), selection.config(strategy)).boxed()
@@ -153,7 +155,7 @@ impl Informers {
     /// The informer of the metadata of all objects of a kind that discovery named.
     pub fn metadata(&self, resource: &ApiResource) -> Informer<Metadata> {
         self.share(Feed::metadata(resource), |informer| {
-            let api = Api::<Metadata>::all_with(self.shared.client.clone(), resource);
+            let api = Api::<Lean<Metadata>>::all_with(self.shared.client.clone(), resource);
             let feed = feed::run(resource.plural.clone(), informer, self.shared.tasks.shutdown(), move |strategy| {
                 watcher::watcher(api.clone(), Selection::default().config(strategy)).boxed()
             });

@@ -41,7 +41,7 @@ use stopping::{Stopping, Until};
 use telling::Told;
 
 /// A pod that only begins is told of after this, unless something better can be told before.
-const GATHER: Duration = Duration::from_millis(30);
+const GATHER: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How long the stop of a container may take beyond its grace period.

@@ -10,6 +10,7 @@ use kube::Resource;
 use kube::runtime::watcher::{Error, Event};
 
 use super::Informer;
+use super::lean::Lean;
 
 /// How the first whole list is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(super) async fn run<K>(
     plural: String,
     informer: Informer<K>,
     shutdown: Shutdown,
-    open: impl Fn(Strategy) -> BoxStream<'static, Result<Event<K>, Error>> + Send,
+    open: impl Fn(Strategy) -> BoxStream<'static, Result<Event<Lean<K>>, Error>> + Send,
 ) where
     K: Resource + Send + Sync + 'static,
 {
@@ -40,7 +41,7 @@ pub(super) async fn run<K>(
 async fn follow<K>(
     plural: &str,
     informer: &Informer<K>,
-    open: impl Fn(Strategy) -> BoxStream<'static, Result<Event<K>, Error>> + Send,
+    open: impl Fn(Strategy) -> BoxStream<'static, Result<Event<Lean<K>>, Error>> + Send,
 ) where
     K: Resource + Send + Sync + 'static,
 {
@@ -74,16 +75,16 @@ async fn follow<K>(
     }
 }
 
-fn take<K: Resource + Send + Sync + 'static>(informer: &Informer<K>, event: Event<K>, listed: &mut Vec<K>) {
+fn take<K: Resource + Send + Sync + 'static>(informer: &Informer<K>, event: Event<Lean<K>>, listed: &mut Vec<K>) {
     match event {
         Event::Init => {
             listed.clear();
             informer.begin_list();
         }
-        Event::InitApply(object) => listed.push(object),
+        Event::InitApply(Lean(object)) => listed.push(object),
         Event::InitDone => informer.replace(std::mem::take(listed)),
-        Event::Apply(object) => informer.apply(object),
-        Event::Delete(object) => informer.remove(object),
+        Event::Apply(Lean(object)) => informer.apply(object),
+        Event::Delete(Lean(object)) => informer.remove(object),
     }
 }
 

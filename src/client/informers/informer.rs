@@ -189,8 +189,7 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
     }
 
     /// Puts one object as the watch would.
-    pub fn apply(&self, mut object: K) {
-        strip(&mut object);
+    pub fn apply(&self, object: K) {
         self.put(Key::of(&object), Arc::new(object));
     }
 
@@ -220,8 +219,7 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
     /// Makes the cache hold exactly `objects`, as a fresh list does, and counts it as synced.
     pub fn replace(&self, objects: impl IntoIterator<Item = K>) {
         let mut fresh = BTreeMap::new();
-        for mut object in objects {
-            strip(&mut object);
+        for object in objects {
             fresh.insert(Key::of(&object), Arc::new(object));
         }
         let listed: Vec<Arc<K>> = fresh.values().cloned().collect();
@@ -320,9 +318,4 @@ impl Changes {
 
 fn owner_uids<K: Resource>(object: &K) -> Vec<String> {
     object.meta().owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect()
-}
-
-/// Managed fields are large and nobody here reads them.
-fn strip<K: Resource>(object: &mut K) {
-    object.meta_mut().managed_fields = None;
 }

@@ -90,12 +90,8 @@ impl Known {
                 }
             }
         }
-        let Some(object) = object else { return };
-        let value = object.value();
-        let node = text(&value, "/spec/nodeName").to_owned();
-        if node.is_empty() {
-            return;
-        }
+        let Some(object) = object.filter(|object| !object.field("spec.nodeName").is_empty()) else { return };
+        let (node, value) = (object.field("spec.nodeName").to_owned(), object.value());
         let namespace = object.meta.namespace.to_string();
         let needs = needs(&value);
         for need in &needs {

@@ -212,7 +212,12 @@ async fn values(
         };
         let pods = listed(call, ("", "pods"), namespace, selector).await?;
         let own = pods.iter().filter_map(|pod| of_pod(pod, &figures));
-        let sum = own.reduce(|sum, one| together(&sum, &one)).unwrap_or_default();
+        let sum = own.reduce(|sum, one| together(&sum, &one));
+        if sum.is_none() && pods.iter().any(is_running) {
+            // They run where nobody here counts: that is not the same as no request.
+            continue;
+        }
+        let sum = sum.unwrap_or_default();
         values.extend(measure(&sum).map(|value| (meta::name(object).to_owned(), value)));
     }
     Ok(values)
@@ -249,6 +254,10 @@ async fn listed(
 fn of_pod(pod: &Value, figures: &HashMap<IpAddr, TrafficFigures>) -> Option<TrafficFigures> {
     let address: IpAddr = pod.pointer("/status/podIP")?.as_str()?.parse().ok()?;
     figures.get(&address).copied()
+}
+
+fn is_running(pod: &Value) -> bool {
+    pod.pointer("/status/phase").and_then(Value::as_str) == Some("Running")
 }
 
 fn together(one: &TrafficFigures, other: &TrafficFigures) -> TrafficFigures {

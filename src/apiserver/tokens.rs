@@ -4,6 +4,7 @@
 //! is served at `/openid/v1/jwks`, so that others can check tokens without asking.
 
 mod accounts;
+mod bootstrap;
 mod discovery;
 mod jwt;
 mod request;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 pub use accounts::ServiceAccountTokens;
+pub use bootstrap::BootstrapTokens;
 pub(crate) use discovery::{configuration, key_set};
 pub(crate) use request::answer;
 

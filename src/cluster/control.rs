@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use apiserver::authentication::{ClientCertificate, StaticTokens};
 use apiserver::authorization::{Escalation, NodeRestriction, Rbac};
 use apiserver::certificates::{Authority, CertificateRequests};
-use apiserver::tokens::{ServiceAccountTokens, TokenIssuer};
+use apiserver::tokens::{BootstrapTokens, ServiceAccountTokens, TokenIssuer};
 use apiserver::{ApiServer, Authenticator, Authorizer, HealthCheck};
 use base::Tasks;
 use base::metrics::Metrics;
@@ -58,6 +58,7 @@ pub(crate) async fn start(
     let objects = Objects::open(Arc::clone(&store), api::kinds::builtin(), objects::Config::default(), tasks).await?;
     apiserver::admission::install(&objects);
     authenticators.push(Arc::new(ServiceAccountTokens::new(Arc::clone(&issuer), &objects)));
+    authenticators.push(Arc::new(BootstrapTokens::new(&objects)));
     let rbac = Rbac::new(&objects);
     let authorizer: Arc<dyn Authorizer> = Arc::new(config.authorization_mode.union(&objects, &rbac));
     objects.add_admission(Arc::new(NodeRestriction::new(&objects)));

@@ -22,6 +22,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::Rig;
 use crate::owners::{controller_of, is_deleting};
+use crate::selector_text::shown;
 
 mod plan;
 #[cfg(test)]
@@ -90,6 +91,16 @@ fn selector_of(budget: &PodDisruptionBudget) -> Option<Selector> {
     Selector::try_from(budget.spec.as_ref()?.selector.clone()?).ok()
 }
 
+/// Nobody says how many there should be of pods that nobody controls.
+fn unmanaged(budget: &PodDisruptionBudget) -> String {
+    let selector = shown(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
+    format!(
+        "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the status of \
+         the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please set \
+         \".spec.minAvailable\" field of the PDB to an integer value."
+    )
+}
+
 struct Budgets {
     client: Client,
     budgets: Informer<PodDisruptionBudget>,
@@ -117,6 +128,12 @@ impl Reconcile for Budgets {
             Err(LookupError::Failed(why)) => Err(why),
             Ok(scales) => Ok(scales),
         };
+        if plan::needs_scales(&budget)
+            && scales.is_ok()
+            && pods.iter().any(|pod| controller_of(&pod.metadata).is_none())
+        {
+            self.events.warning(budget.as_ref(), "UnmanagedPods", unmanaged(&budget));
+        }
         let outcome = scales.and_then(|scales| plan::expected(&budget, &pods, &scales));
         let (status, next) = match outcome {
             Ok(expected) => plan::status(&budget, &pods, expected, now),

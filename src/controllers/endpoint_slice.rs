@@ -7,12 +7,15 @@
 //!
 //! *Never*: touches slices of a Service without a selector, or of other managers.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use client::Client;
 use client::controller::{Controller, Expectations, Next, Reconcile, RunError};
 use client::informers::{Change, Informer, Key};
 use client::services::selects;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::{Resource, ResourceExt};
 
@@ -27,6 +30,7 @@ mod tests;
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const MANAGER: &str = "endpointslice-controller.k8s.io";
+const ZONE: &str = "topology.kubernetes.io/zone";
 const BY_SERVICE: &str = "managed slices by service";
 
 pub(crate) fn start(rig: Rig) {
@@ -34,10 +38,25 @@ pub(crate) fn start(rig: Rig) {
     let pods = rig.informers.of::<Pod>();
     let slices = rig.informers.of::<EndpointSlice>();
     slices.add_index(BY_SERVICE, |slice| service_of(slice).map(|key| key.to_string()).into_iter().collect());
-    let selecting = services.clone();
+    let nodes = rig.informers.of::<Node>();
+    let (selecting, placed) = (services.clone(), pods.clone());
+    let moved = services.clone();
     let controller = Controller::new("endpoint_slice", &rig.metrics)
         .each(&services)
         .watch(&pods, move |change| services_of_pod(&selecting, change))
+        .watch(&nodes, move |change| {
+            // Where a node is stands beside each of its pods.
+            let zone = |node: Option<&Arc<Node>>| node.and_then(|node| node.labels().get(ZONE).cloned());
+            if zone(change.old.as_ref()) == zone(change.new.as_ref()) {
+                return Vec::new();
+            }
+            let pods = placed.on_node(&change.key.name);
+            let behind = pods.iter().flat_map(|pod| {
+                let here = moved.in_namespace(&pod.namespace().unwrap_or_default());
+                here.into_iter().filter(|service| selects(service, pod.labels()))
+            });
+            behind.map(|service| Key::of(service.as_ref())).collect::<BTreeSet<_>>().into_iter().collect()
+        })
         .watch(&slices, |change| {
             let mut keys: Vec<Key> = change.states().filter_map(|slice| service_of(slice)).collect();
             keys.dedup();
@@ -45,7 +64,7 @@ pub(crate) fn start(rig: Rig) {
         });
     controller.start(
         &rig.tasks,
-        EndpointSlices { client: rig.client, services, pods, slices, written: Expectations::default() },
+        EndpointSlices { client: rig.client, services, pods, nodes, slices, written: Expectations::default() },
     );
 }
 
@@ -73,6 +92,7 @@ struct EndpointSlices {
     client: Client,
     services: Informer<Service>,
     pods: Informer<Pod>,
+    nodes: Informer<Node>,
     slices: Informer<EndpointSlice>,
     written: Expectations,
 }
@@ -94,7 +114,10 @@ impl Reconcile for EndpointSlices {
         let pods: Vec<_> =
             self.pods.in_namespace(&key.namespace).into_iter().filter(|pod| selects(&service, pod.labels())).collect();
         let slices = self.slices.indexed(BY_SERVICE, &key.to_string());
-        plan::plan(&service, &pods, &slices).carry_out(&self.client, key, &self.slices, &self.written).await?;
+        let zone_of = |node: &str| self.nodes.get("", node)?.labels().get(ZONE).cloned();
+        plan::plan(&service, &pods, &slices, &zone_of)
+            .carry_out(&self.client, key, &self.slices, &self.written)
+            .await?;
         Ok(Next::Done)
     }
 }

@@ -154,7 +154,8 @@ impl Autoscalers {
         );
         let current = target.scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
         let existing = target.scale.status.as_ref().map_or(current, |status| status.replicas);
-        status.current_replicas = Some(existing);
+        status.current_replicas = Some(current);
+        self.memories.lock().entry(key.clone()).or_default().met(current, now);
         if let Some(bound) = plan::bound(scaler, current, &mut conditions) {
             // No metric has a say in it.
             let proposal = Proposal::default();

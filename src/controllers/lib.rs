@@ -26,6 +26,7 @@ use client::events::Recorder;
 use client::informers::Informers;
 
 mod account_tokens;
+mod bootstrap_signer;
 mod canary;
 mod certificates;
 mod changed;
@@ -59,6 +60,7 @@ mod replica_set;
 mod resource_quota;
 mod root_ca;
 mod selection;
+mod selector_text;
 mod service_account;
 mod service_cidrs;
 mod slices;

@@ -156,6 +156,7 @@ pub const ALL: &[Entry] = &[
         crate::ttl_after_finished::start,
     ),
     entry("token-cleaner-controller", "tokencleaner", "token-cleaner", crate::token_cleaner::start),
+    entry("bootstrap-signer-controller", "bootstrapsigner", "bootstrap-signer", crate::bootstrap_signer::start),
 ];
 
 /// A name that no controller has.

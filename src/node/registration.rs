@@ -1,13 +1,13 @@
 //! The Node object and its Lease: that the node is there, what it has, and that it lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use client::Client;
 use client::events::{Recorder, Severity};
-use images::ImageStore;
+use images::{Digest, Image, ImageStore, Reference};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{
@@ -32,6 +32,8 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 const REPORT_EVERY: Duration = Duration::from_secs(300);
 /// So many images stand in the status, the largest first.
 const IMAGES_SHOWN: usize = 50;
+/// And so many names of each.
+const IMAGE_NAMES_SHOWN: usize = 5;
 /// Where nobody can tell how large the disk is: requests for it must not keep pods from being scheduled.
 const DISK: &str = "100Gi";
 
@@ -49,6 +51,25 @@ pub(crate) struct Registration {
     pub ids: (String, String),
     pub images: ImageStore,
     pub pressure: watch::Receiver<Pressure>,
+}
+
+/// The largest images, each once, with what it can be named by: its digests first.
+fn shown(images: Vec<Image>) -> Vec<ContainerImage> {
+    let mut by_digest: BTreeMap<Digest, (u64, BTreeSet<String>, BTreeSet<String>)> = BTreeMap::new();
+    for image in images {
+        let (size, pinned, tagged) = by_digest.entry(image.digest.clone()).or_default();
+        *size = image.size;
+        pinned.extend(image.reference.parse().ok().map(|reference: Reference| reference.at(&image.digest)));
+        tagged.insert(image.reference);
+    }
+    let mut images: Vec<(u64, Vec<String>)> = by_digest
+        .into_values()
+        .map(|(size, pinned, tagged)| (size, pinned.into_iter().chain(tagged).take(IMAGE_NAMES_SHOWN).collect()))
+        .collect();
+    images.sort_by(|(size, names), (other_size, other_names)| other_size.cmp(size).then_with(|| names.cmp(other_names)));
+    images.truncate(IMAGES_SHOWN);
+    let described = |(size, names)| ContainerImage { names: Some(names), size_bytes: i64::try_from(size).ok() };
+    images.into_iter().map(described).collect()
 }
 
 /// What the host has, and what `overrides` says instead.
@@ -169,13 +190,7 @@ impl Registration {
     }
 
     fn images(&self) -> Vec<ContainerImage> {
-        let mut images = self.images.list();
-        images.sort_by(|one, other| other.size.cmp(&one.size).then_with(|| one.reference.cmp(&other.reference)));
-        let shown = images.into_iter().take(IMAGES_SHOWN).map(|image| ContainerImage {
-            names: Some(vec![image.reference]),
-            size_bytes: i64::try_from(image.size).ok(),
-        });
-        shown.collect()
+        shown(self.images.list())
     }
 
     async fn renew(&self, client: &Client, node: &Node) -> Result<(), kube::Error> {
@@ -241,6 +256,10 @@ impl Registration {
         let quantities: BTreeMap<String, Quantity> =
             self.capacity.iter().map(|(name, amount)| (name.clone(), Quantity(canonical(amount)))).collect();
         let address = |type_: &str, address: String| NodeAddress { type_: type_.to_owned(), address };
+        // Whoever advertises a resource of his own writes its capacity; all of it may be asked for.
+        let capacity = old.and_then(|old| old.capacity.clone()).unwrap_or_default();
+        let others = capacity.into_iter().filter(|(name, _)| name.contains('/') && !quantities.contains_key(name));
+        let quantities: BTreeMap<String, Quantity> = quantities.clone().into_iter().chain(others).collect();
         NodeStatus {
             capacity: Some(quantities.clone()),
             allocatable: Some(quantities),

@@ -19,7 +19,12 @@ const ENDPOINTS_MAX: usize = 100;
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
 /// Compares the pods that the Service selects with the slices that there are.
-pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointSlice>]) -> Changes {
+pub(super) fn plan(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    slices: &[Arc<EndpointSlice>],
+    zone_of: &dyn Fn(&str) -> Option<String>,
+) -> Changes {
     let mut plan = Changes::default();
     let mut names: HashSet<String> = slices.iter().map(|slice| slice.name_any()).collect();
     let families = targets::families(service);
@@ -29,7 +34,7 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointS
             .filter(|slice| &slice.address_type == family && !is_deleting(&slice.metadata))
             .cloned()
             .collect();
-        let wanted = wanted(service, pods, family);
+        let wanted = wanted(service, pods, family, zone_of);
         place(service, family, wanted, present, &mut names, &mut plan);
     }
     plan.delete.extend(slices.iter().filter(|slice| !families.contains(&slice.address_type)).cloned());
@@ -37,12 +42,19 @@ pub(super) fn plan(service: &Service, pods: &[Arc<Pod>], slices: &[Arc<EndpointS
 }
 
 /// The endpoints of one family, by the ports that they serve.
-fn wanted(service: &Service, pods: &[Arc<Pod>], family: &str) -> BTreeMap<Vec<Port>, Vec<Endpoint>> {
+fn wanted(
+    service: &Service,
+    pods: &[Arc<Pod>],
+    family: &str,
+    zone_of: &dyn Fn(&str) -> Option<String>,
+) -> BTreeMap<Vec<Port>, Vec<Endpoint>> {
     let mut wanted: BTreeMap<Vec<Port>, Vec<Endpoint>> = BTreeMap::new();
     for pod in pods {
         let (Some(standing), Some(address)) = (targets::standing(service, pod), targets::address(pod, family)) else {
             continue;
         };
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty());
+        let zone = node.as_deref().and_then(zone_of);
         let endpoint = Endpoint {
             addresses: vec![address],
             conditions: Some(EndpointConditions {
@@ -51,7 +63,9 @@ fn wanted(service: &Service, pods: &[Arc<Pod>], family: &str) -> BTreeMap<Vec<Po
                 terminating: Some(standing.terminating),
             }),
             hostname: targets::hostname(service, pod),
-            node_name: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty()),
+            hints: targets::hints(service, standing, node.as_deref(), zone.as_deref()),
+            node_name: node,
+            zone,
             target_ref: Some(targets::reference(pod)),
             ..Endpoint::default()
         };

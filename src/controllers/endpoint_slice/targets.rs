@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use client::services::{protocol, target_port};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod, Service};
+use k8s_openapi::api::discovery::v1::{EndpointHints, ForNode, ForZone};
 
 use crate::owners::{is_deleting, name};
 use crate::pods;
@@ -62,6 +63,24 @@ pub(crate) fn standing(service: &Service, pod: &Pod) -> Option<Standing> {
     let (serving, terminating) = (pods::is_ready(pod), is_deleting(&pod.metadata));
     let ready = publishes_not_ready(service) || (serving && !terminating);
     Some(Standing { ready, serving, terminating })
+}
+
+/// Whose requests an endpoint is for, where the Service says that they had better stay near.
+pub(super) fn hints(
+    service: &Service,
+    standing: Standing,
+    node: Option<&str>,
+    zone: Option<&str>,
+) -> Option<EndpointHints> {
+    let near = service.spec.as_ref()?.traffic_distribution.as_deref()?;
+    let by_node = match near {
+        "PreferClose" | "PreferSameZone" => false,
+        "PreferSameNode" => true,
+        _ => return None,
+    };
+    let for_zones = zone.map(|zone| vec![ForZone { name: zone.to_owned() }]);
+    let for_nodes = node.filter(|_| by_node).map(|node| vec![ForNode { name: node.to_owned() }]);
+    (standing.ready && (for_zones.is_some() || for_nodes.is_some())).then_some(EndpointHints { for_nodes, for_zones })
 }
 
 /// The hostname that the pod has in the Service's domain.

@@ -76,7 +76,7 @@ fn carry_out(slices: &mut Vec<Arc<EndpointSlice>>, plan: Changes) {
 }
 
 fn check(target: IntOrString, lines: &str, expected: Expect) {
-    expected.assert_eq(&plan(&service(target), &pods(lines), &[]).to_string());
+    expected.assert_eq(&plan(&service(target), &pods(lines), &[], &|_| None).to_string());
 }
 
 #[test]
@@ -125,14 +125,14 @@ fn one_pod_of_many_rewrites_one_slice() {
     let service = service(IntOrString::Int(80));
     let lines: Vec<String> = (0..250).map(|index| format!("10.128.1.{index} Running ready")).collect();
     let mut slices = Vec::new();
-    let first = plan(&service, &pods(&lines.join("\n")), &slices);
+    let first = plan(&service, &pods(&lines.join("\n")), &slices, &|_| None);
     assert_eq!(first.create.len(), 3);
     carry_out(&mut slices, first);
     let more = format!("{}\n10.128.2.1 Running ready", lines[1..].join("\n"));
-    let second = plan(&service, &pods(&more), &slices);
+    let second = plan(&service, &pods(&more), &slices, &|_| None);
     assert_eq!((second.create.len(), second.update.len(), second.delete.len()), (0, 1, 0));
     carry_out(&mut slices, second);
-    let last = plan(&service, &[], &slices);
+    let last = plan(&service, &[], &slices, &|_| None);
     assert_eq!((last.create.len(), last.update.len(), last.delete.len()), (0, 1, 2));
 }
 
@@ -152,13 +152,36 @@ proptest! {
                 })
                 .collect();
             let pods = pods(&lines.join("\n"));
-            let first = plan(&service, &pods, &slices);
+            let first = plan(&service, &pods, &slices, &|_| None);
             carry_out(&mut slices, first);
-            let again = plan(&service, &pods, &slices).to_string();
+            let again = plan(&service, &pods, &slices, &|_| None).to_string();
             prop_assert_eq!(again, "");
             let count: usize = slices.iter().map(|slice| slice.endpoints.iter().flatten().count()).sum();
             prop_assert_eq!(count, pods.len());
             prop_assert!(slices.iter().all(|slice| slice.endpoints.iter().flatten().count() <= 100));
         }
+    }
+}
+
+#[test]
+fn endpoints_say_where_they_are_and_whose_requests_had_better_come() {
+    let mut service = service(IntOrString::Int(80));
+    let mut pod = Arc::unwrap_or_clone(pod("10.128.1.1 Running ready"));
+    pod.spec.get_or_insert_default().node_name = Some("n1".into());
+    let pods = [Arc::new(pod)];
+    let endpoint = |service: &Service| {
+        let created = plan(service, &pods, &[], &|node| (node == "n1").then(|| "east".to_owned())).create;
+        created[0].endpoints.clone().unwrap_or_default().remove(0)
+    };
+    let hints = |service: &Service| serde_json::to_value(endpoint(service).hints).expect("JSON");
+    assert_eq!(endpoint(&service).zone.as_deref(), Some("east"));
+    let rows = [
+        (None, serde_json::Value::Null),
+        (Some("PreferSameZone"), serde_json::json!({"forZones": [{"name": "east"}]})),
+        (Some("PreferSameNode"), serde_json::json!({"forNodes": [{"name": "n1"}], "forZones": [{"name": "east"}]})),
+    ];
+    for (said, wanted) in rows {
+        service.spec.get_or_insert_default().traffic_distribution = said.map(str::to_owned);
+        assert_eq!(hints(&service), wanted, "{said:?}");
     }
 }

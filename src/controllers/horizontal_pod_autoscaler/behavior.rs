@@ -7,6 +7,8 @@ use k8s_openapi::api::autoscaling::v2::{HPAScalingPolicy, HPAScalingRules, Horiz
 
 const USUAL_TOLERANCE: f64 = 0.1;
 const USUAL_WINDOW_DOWN: i32 = 300;
+/// Who says nothing of behaviour gets at most twice as many replicas at once, or this many.
+const FEW: i32 = 4;
 /// Nothing is remembered for longer than the longest window that can be asked for.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
@@ -81,18 +83,33 @@ impl Memory {
         self.period = period;
     }
 
+    /// Remembers how many replicas there were when the target was met first, as if that had been recommended: nothing is taken
+    /// away before a whole window was seen.
+    pub fn met(&mut self, current: i32, now: Timestamp) {
+        if self.recommended.is_empty() {
+            self.recommended.push((now, current));
+        }
+    }
+
     /// Remembers a recommendation and answers what the windows make of it.
     pub fn stabilized(&mut self, scaler: &HorizontalPodAutoscaler, current: i32, asked: i32, now: Timestamp) -> i32 {
         self.recommended.retain(|(at, _)| now.duration_since(*at) < REMEMBERED);
-        self.recommended.push((now, asked));
+        let since = |at: Timestamp| now.duration_since(at);
         let within = |up: bool| {
             let window = window(scaler, up);
-            self.recommended.iter().filter(move |(at, _)| now.duration_since(*at) <= window).map(|(_, count)| *count)
+            self.recommended.iter().filter(move |(at, _)| since(*at) < window).map(|(_, count)| *count).chain([asked])
         };
-        // Up only as far as all of the one window agree, down only as far as all of the other do.
-        let highest_up = within(true).min().unwrap_or(asked);
-        let lowest_down = within(false).max().unwrap_or(asked);
-        current.max(highest_up).min(lowest_down.max(highest_up.min(lowest_down)))
+        let stable = match scaler.spec.behavior {
+            None => {
+                let window = window(scaler, false);
+                let recent = self.recommended.iter().filter(|(at, _)| since(*at) <= window);
+                recent.map(|(_, count)| *count).chain([asked]).max().unwrap_or(asked)
+            }
+            // Up only as far as all of the one window agree, down only as far as all of the other do.
+            Some(_) => current.max(within(true).min().unwrap_or(asked)).min(within(false).max().unwrap_or(asked)),
+        };
+        self.recommended.push((now, asked));
+        stable
     }
 
     /// Remembers that a target was scaled.
@@ -113,6 +130,9 @@ impl Memory {
     }
 
     fn limit(&self, scaler: &HorizontalPodAutoscaler, up: bool, current: i32, now: Timestamp) -> i32 {
+        if scaler.spec.behavior.is_none() {
+            return if up { current.saturating_mul(2).max(FEW) } else { 0 };
+        }
         let (policies, select) = policies(scaler, up);
         if select == "Disabled" {
             return current;

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use client::Client;
 use k8s_openapi::api::autoscaling::v2::{CrossVersionObjectReference, MetricIdentifier, MetricSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::GroupVersionKind;
 use serde_json::Value;
+
+use crate::selector_text::shown;
 
 /// What was read for one metric, in thousandths.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,19 +149,4 @@ fn text(metric: &MetricIdentifier) -> Result<String, String> {
     let Some(selector) = &metric.selector else { return Ok(String::new()) };
     let read = kube::core::Selector::try_from(selector.clone()).map_err(|error| error.to_string())?;
     Ok(if read.selects_all() { String::new() } else { read.to_string() })
-}
-
-/// A selector as Kubernetes prints it in messages.
-pub(super) fn shown(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else { return "nil".to_owned() };
-    let labels: String =
-        selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},")).collect();
-    let expressions = selector.match_expressions.iter().flatten().map(|one| {
-        let values = one.values.clone().unwrap_or_default().join(" ");
-        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", one.key, one.operator)
-    });
-    let expressions: String = expressions.collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
 }

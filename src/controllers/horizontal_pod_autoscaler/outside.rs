@@ -8,8 +8,9 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::custom::{Reading, shown};
+use super::custom::Reading;
 use super::plan::{Groups, Seen, milli, near, rounded};
+use crate::selector_text::shown;
 
 /// What one metric asks for.
 pub(super) struct Wish {

@@ -88,7 +88,11 @@ pub(super) fn propose(scaler: &HorizontalPodAutoscaler, seen: &Seen<'_>, now: Ti
                 }
                 proposal.seen.push(wish.status);
             }
-            Err(failure) => proposal.failures.push(failure),
+            Err(failure) => {
+                // Clients find a metric's status at the metric's own place.
+                proposal.seen.push(MetricStatus::default());
+                proposal.failures.push(failure);
+            }
         }
     }
     // What cannot be read might ask for more: nothing is taken away on the word of the others.

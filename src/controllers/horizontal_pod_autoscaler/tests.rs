@@ -148,6 +148,32 @@ fn what_cannot_be_read_takes_nothing_away() {
     assert_eq!(asked(two, "100 100"), Some(4));
 }
 
+#[test]
+fn each_metric_has_its_own_place_in_the_status() {
+    let two = json!({"metrics": [
+        {"type": "Pods", "pods": {"metric": {"name": "requests"}, "target": {"type": "AverageValue", "averageValue": "1"}}},
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+    ]});
+    let (pods, samples) = world("100 100");
+    let seen = Seen { current: 2, existing: 2, pods: &pods, samples: &samples, readings: &Vec::new(), is_idle: false };
+    let seen = propose(&scaler(two), &seen, now()).seen;
+    assert_eq!(seen.iter().map(|status| status.type_.as_str()).collect::<Vec<_>>(), ["", "Resource"]);
+}
+
+#[test]
+fn a_target_that_was_larger_keeps_its_size_for_a_window() {
+    let scaler = scaler(json!({"maxReplicas": 5}));
+    let (mut memory, mut time) = (Memory::default(), now());
+    memory.met(6, time);
+    let mut decided = |seconds| {
+        time += SignedDuration::from_secs(seconds);
+        let proposal = Proposal { replicas: Some(1), ..Default::default() };
+        let mut conditions = Conditions::of(&HorizontalPodAutoscalerStatus::default(), time);
+        decide(&scaler, 5, &proposal, Idleness::Unknown, &mut memory, &mut conditions, time)
+    };
+    assert_eq!([15, 270, 30].map(&mut decided), [5, 5, 1]);
+}
+
 /// What is decided at each moment, fifteen seconds apart, when a metric asks for these numbers.
 fn story(spec: serde_json::Value, mut current: i32, asks: &[i32]) -> Vec<i32> {
     let scaler = scaler(spec);
@@ -171,8 +197,10 @@ fn story(spec: serde_json::Value, mut current: i32, asks: &[i32]) -> Vec<i32> {
 #[test]
 fn growth_has_a_pace_and_shrinking_waits() {
     // Four more or twice as many, whichever is more, in fifteen seconds.
-    assert_eq!(story(json!({"maxReplicas": 100}), 1, &[50, 50, 50, 50]), [5, 10, 20, 40]);
-    assert_eq!(story(json!({}), 1, &[50, 50]), [5, 10]);
+    let said = json!({"maxReplicas": 100, "behavior": {"scaleUp": {"selectPolicy": "Max"}}});
+    assert_eq!(story(said, 1, &[50, 50, 50, 50]), [5, 10, 20, 40]);
+    // Four, or twice as many, where nothing is said.
+    assert_eq!(story(json!({}), 1, &[50, 50, 50]), [4, 8, 10]);
     // Five minutes at the lower number.
     let mut asks = vec![8];
     asks.extend([2; 21]);

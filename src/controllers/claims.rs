@@ -92,30 +92,52 @@ where
 
     /// Writes the adoptions and releases. The watch shows them, and brings the owner back.
     pub async fn settle(&self, client: &Client, owner: &OwnerReference) -> Result<(), kube::Error> {
-        for object in &self.adopt {
+        self.settle_held(client, owner, None).await
+    }
+
+    /// As [`settle`](Self::settle), for an owner who holds what it owns by a finalizer.
+    pub async fn settle_held(
+        &self,
+        client: &Client,
+        owner: &OwnerReference,
+        finalizer: Option<&str>,
+    ) -> Result<(), kube::Error> {
+        for (object, adopts) in
+            self.adopt.iter().map(|object| (object, true)).chain(self.release.iter().map(|object| (object, false)))
+        {
             let mut references = object.meta().owner_references.clone().unwrap_or_default();
-            references.push(owner.clone());
-            set_owners(client, object.as_ref(), &references).await?;
-        }
-        for object in &self.release {
-            let mut references = object.meta().owner_references.clone().unwrap_or_default();
+            let mut holds = object.meta().finalizers.clone().unwrap_or_default();
             references.retain(|reference| reference.uid != owner.uid);
-            set_owners(client, object.as_ref(), &references).await?;
+            holds.retain(|hold| Some(hold.as_str()) != finalizer);
+            if adopts {
+                references.push(owner.clone());
+                holds.extend(finalizer.map(str::to_owned));
+            }
+            let holds = finalizer.is_some().then_some(holds.as_slice());
+            set_owners(client, object.as_ref(), &references, holds).await?;
         }
         Ok(())
     }
 }
 
-async fn set_owners<K>(client: &Client, object: &K, references: &[OwnerReference]) -> Result<(), kube::Error>
+async fn set_owners<K>(
+    client: &Client,
+    object: &K,
+    references: &[OwnerReference],
+    finalizers: Option<&[String]>,
+) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let meta = object.meta();
-    let patch = serde_json::json!({"metadata": {
+    let mut patch = serde_json::json!({"metadata": {
         "uid": meta.uid,
         "resourceVersion": meta.resource_version,
         "ownerReferences": references,
     }});
+    if let Some(finalizers) = finalizers {
+        patch["metadata"]["finalizers"] = serde_json::json!(finalizers);
+    }
     let api = Api::<K>::namespaced(client.clone(), namespace(meta));
     match api.patch(name(meta), &PatchParams::default(), &Patch::Merge(patch)).await {
         Err(error) if client::is_not_found(&error) => Ok(()),

@@ -6,7 +6,6 @@
 //! away than `maxUnavailable` allows, or starts no more second ones than `maxSurge`; pods that fail again and again come back
 //! later and later.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +18,11 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{Api, PostParams};
 use kube::core::SelectorExt;
-use parking_lot::Mutex;
 
 use crate::history::{self, History, Kept};
 use crate::owners::{controlled_by, is_deleting, name};
 use crate::pod_control::PodControl;
+use crate::pods::failures::Failures;
 use crate::{Rig, claims, pods};
 
 mod nodes;
@@ -60,7 +59,7 @@ pub(crate) fn start(rig: Rig) {
             if same { Vec::new() } else { all.keys() }
         });
     let control = PodControl::new(&rig, &pods, "daemonset-controller");
-    let (own, failures) = (Expectations::default(), Mutex::default());
+    let (own, failures) = (Expectations::default(), Failures::new(LONGEST_WAIT));
     let daemons = DaemonSets { client: rig.client, sets, pods, revisions, nodes, own, control, failures };
     controller.start(&rig.tasks, daemons);
 }
@@ -74,11 +73,10 @@ struct DaemonSets {
     /// Statuses written.
     own: Expectations,
     control: PodControl,
-    /// How often in a row pods failed, by set and node, and when the next may go.
-    failures: Mutex<HashMap<(Key, String), (u32, Timestamp)>>,
+    /// Of pods, by set and node.
+    failures: Failures,
 }
 
-const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 
 fn selector_of(set: &DaemonSet) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
@@ -91,7 +89,7 @@ impl Reconcile for DaemonSets {
         let Some(set) = self.sets.at(key) else {
             self.own.forget(key);
             self.control.forget(key);
-            self.failures.lock().retain(|(owner, _), _| owner != key);
+            self.failures.forget(key);
             return Ok(Next::Done);
         };
         if !self.own.met(key, &self.sets) || !self.control.settled(key) {
@@ -167,23 +165,14 @@ impl DaemonSets {
     /// Which failed pods may go now, and how long it is until the next one may.
     fn due(&self, key: &Key, failed: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Option<Duration>) {
         let now = Timestamp::now();
-        let mut failures = self.failures.lock();
         let (mut due, mut wait) = (Vec::new(), None);
         for pod in failed {
             // Only failures are to come later and later.
-            if !has_failed(pod) {
-                due.push(pod.clone());
-                continue;
+            let may_go = if has_failed(pod) { self.failures.may_go(key, nodes::of_pod(pod), now) } else { Ok(()) };
+            match may_go {
+                Ok(()) => due.push(pod.clone()),
+                Err(rest) => wait = wait.into_iter().chain(Some(rest)).min(),
             }
-            let entry = failures.entry((key.clone(), nodes::of_pod(pod).to_owned())).or_insert((0, now));
-            if entry.1 > now {
-                let rest = Duration::try_from(entry.1.duration_since(now)).unwrap_or_default();
-                wait = wait.into_iter().chain(Some(rest)).min();
-                continue;
-            }
-            let next = FIRST_WAIT.saturating_mul(1 << entry.0.min(16)).min(LONGEST_WAIT);
-            *entry = (entry.0 + 1, now.checked_add(next).unwrap_or(now));
-            due.push(pod.clone());
         }
         (due, wait)
     }

@@ -57,9 +57,15 @@ pub(crate) fn start(rig: Rig) {
     let controller = Controller::new("job", &rig.metrics).workers(16).each(&jobs).controlled(&pods, "Job").watch(
         &pods,
         move |change| {
-            claims::would_adopt(change, &owners, |job, labels| {
-                claims::selector(&selector_of(job)).is_some_and(|selector| selector.matches(labels))
-            })
+            let mut adopters = claims::would_adopt(change, &owners, |job, labels| {
+                let selects = claims::selector(&selector_of(job)).is_some_and(|selector| selector.matches(labels));
+                selects && !is_over(job) && !is_deleting(&job.metadata)
+            });
+            let orphan = change.new.as_ref().filter(|pod| controller_of(&pod.metadata).is_none());
+            if adopters.is_empty() && orphan.is_some_and(|pod| is_tracked(pod)) {
+                adopters.push(Key::new(change.key.namespace.clone(), format!("{LOST}{}", change.key.name)));
+            }
+            adopters
         },
     );
     let control = PodControl::new(&rig, &pods, "job-controller");
@@ -116,7 +122,7 @@ impl Reconcile for Jobs {
         let Some(selector) = claims::selector(&selector_of(&job)) else { return Ok(Next::Done) };
         let claims = claims::claims(&job.metadata, &selector, &self.pods);
         if !claims.settled() && !is_over(&job) {
-            claims.settle(&self.client, &controlled_by(job.as_ref())).await?;
+            claims.settle_held(&self.client, &controlled_by(job.as_ref()), Some(FINALIZER)).await?;
             return Ok(Next::Done);
         }
         let pods: Vec<Arc<Pod>> = claims.owned;

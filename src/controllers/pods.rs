@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition};
 
 use crate::owners::is_deleting;
 
+pub(crate) mod failures;
+
 /// The phase, empty when none was reported.
 pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
@@ -15,6 +17,13 @@ pub(crate) fn phase(pod: &Pod) -> &str {
 /// Whether all containers have ended for good.
 pub(crate) fn is_finished(pod: &Pod) -> bool {
     matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether it failed before any of its containers ran: its node would not have it.
+pub(crate) fn was_refused(pod: &Pod) -> bool {
+    let Some(status) = pod.status.as_ref().filter(|_| phase(pod) == "Failed") else { return false };
+    let mut all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    all.all(|container| container.state.as_ref().is_none_or(|state| state.terminated.is_none()))
 }
 
 /// Whether it counts as a replica: not finished and not being deleted.

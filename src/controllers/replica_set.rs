@@ -26,6 +26,7 @@ use crate::{Rig, pods};
 
 mod act;
 mod owner;
+mod patience;
 mod plan;
 mod ranking;
 mod status;
@@ -100,7 +101,7 @@ impl<O: ReplicaOwner> Reconcile for ReplicaSets<O> {
         self.publish(key, &set, &owned, failure.as_ref().map(|error| (&plan, error))).await?;
         match failure {
             Some(error) => Err(error.into()),
-            None => Ok(self.next(&set, &owned)),
+            None => Ok(self.next(&set, &owned, &plan)),
         }
     }
 }
@@ -118,19 +119,15 @@ impl<O: ReplicaOwner> ReplicaSets<O> {
             .collect()
     }
 
-    /// A pod that is ready becomes available without any event.
-    fn next(&self, set: &O, owned: &[Arc<Pod>]) -> Next {
+    /// A pod that is ready becomes available without any event, and what was put off becomes due.
+    fn next(&self, set: &O, owned: &[Arc<Pod>], plan: &Plan) -> Next {
         let (min_ready, now) = (set.min_ready_seconds(), Timestamp::now());
-        if min_ready == 0 {
-            return Next::Done;
-        }
-        let soonest = owned
-            .iter()
-            .filter_map(|pod| match pods::availability(pod, min_ready, now) {
-                pods::Availability::In(rest) => Some(rest),
-                _ => None,
-            })
-            .min();
-        soonest.map_or(Next::Done, |rest| Next::After(rest + Duration::from_millis(1)))
+        let put_off = if let Plan::Wait(rest) = plan { Some(*rest) } else { None };
+        let unavailable = owned.iter().filter(|_| min_ready != 0);
+        let rests = unavailable.filter_map(|pod| match pods::availability(pod, min_ready, now) {
+            pods::Availability::In(rest) => Some(rest),
+            _ => None,
+        });
+        rests.chain(put_off).min().map_or(Next::Done, |rest| Next::After(rest + Duration::from_millis(1)))
     }
 }

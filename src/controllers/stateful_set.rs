@@ -22,6 +22,7 @@ use kube::core::SelectorExt;
 use crate::history::{self, Kept};
 use crate::owners::{controlled_by, is_deleting, name};
 use crate::pod_control::PodControl;
+use crate::pods::failures::Failures;
 use crate::{Rig, claims, pods};
 
 mod act;
@@ -63,8 +64,9 @@ pub(crate) fn start(rig: Rig) {
             }
         });
     let control = PodControl::new(&rig, &pods, "statefulset-controller").of_stateful_sets();
-    let own = Expectations::default();
-    controller.start(&rig.tasks, StatefulSets { client: rig.client, sets, pods, revisions, volumes, own, control });
+    let (own, failures) = (Expectations::default(), Failures::new(LONGEST_WAIT));
+    let sets = StatefulSets { client: rig.client, sets, pods, revisions, volumes, own, control, failures };
+    controller.start(&rig.tasks, sets);
 }
 
 struct StatefulSets {
@@ -76,7 +78,12 @@ struct StatefulSets {
     /// Statuses written.
     own: Expectations,
     control: PodControl,
+    /// Of pods, by set and name.
+    failures: Failures,
 }
+
+/// A pod that fails again and again is made anew that often at least.
+const LONGEST_WAIT: Duration = Duration::from_secs(5 * 60);
 
 fn selector_of(set: &StatefulSet) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector {
     set.spec.as_ref().map(|spec| spec.selector.clone()).unwrap_or_default()
@@ -88,6 +95,7 @@ impl Reconcile for StatefulSets {
         let Some(set) = self.sets.at(key) else {
             self.own.forget(key);
             self.control.forget(key);
+            self.failures.forget(key);
             return Ok(Next::Done);
         };
         if !self.own.met(key, &self.sets) || !self.control.settled(key) {
@@ -118,26 +126,23 @@ impl Reconcile for StatefulSets {
         let now = Timestamp::now();
         let current = status::current_revision(&set, &history);
         let plan = plan::plan(&set, &claims.owned, (&current, name(&history.update.metadata)), now);
-        let failure = self.act(key, &set, &history, &plan).await.err();
+        let acted = self.act(key, &set, &history, &plan).await;
         self.publish(key, &set, &claims.owned, &history, &current).await?;
         history::truncate(&self.client, &history, limit, |revision| {
             let own = name(&revision.metadata);
             own == current || claims.owned.iter().any(|pod| identity::revision(pod) == own)
         })
         .await?;
-        match failure {
-            Some(error) => Err(error.into()),
-            None => Ok(next(&set, &claims.owned, now)),
-        }
+        Ok(next(&set, &claims.owned, acted?, now))
     }
 }
 
-/// A pod that is ready becomes available without any event.
-fn next(set: &StatefulSet, owned: &[Arc<Pod>], now: Timestamp) -> Next {
+/// A pod that is ready becomes available without any event, and failed ones come back after a while.
+fn next(set: &StatefulSet, owned: &[Arc<Pod>], wait: Option<Duration>, now: Timestamp) -> Next {
     let min_ready = status::min_ready_seconds(set);
     let rests = owned.iter().filter_map(|pod| match pods::availability(pod, min_ready, now) {
         pods::Availability::In(rest) => Some(rest),
         _ => None,
     });
-    rests.min().map_or(Next::Done, |rest| Next::After(rest + Duration::from_millis(1)))
+    rests.chain(wait).min().map_or(Next::Done, |rest| Next::After(rest + Duration::from_millis(1)))
 }

@@ -20,9 +20,10 @@ pub enum Target {
 
 const CLUSTER_DOMAIN: &str = "cluster.local";
 
-/// Finds what `host` means to a caller in `namespace`. Accepted are `NAME`, `NAME.NAMESPACE`, `NAME.NAMESPACE.svc`,
-/// each with or without `cluster.local`, `HOSTNAME.NAME.NAMESPACE.svc…` for one pod of a Service,
-/// `10-128-0-1.NAMESPACE.pod…`, `localhost` and literal addresses.
+/// Finds what `host` means to a caller in `namespace`. In full it is `NAME.NAMESPACE.svc.cluster.local`,
+/// `HOSTNAME.NAME.NAMESPACE.svc.cluster.local` for one pod of a Service, or `10-128-0-1.NAMESPACE.pod.cluster.local`; what
+/// the search list of a pod completes may be left out, as in `NAME`, `HOSTNAME.NAME` and `NAME.NAMESPACE`. Besides there are
+/// `localhost` and literal addresses.
 pub(crate) fn resolve(table: &ServiceTable, host: &str, namespace: &str) -> Target {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(&host);
@@ -42,15 +43,22 @@ pub(crate) fn resolve(table: &ServiceTable, host: &str, namespace: &str) -> Targ
 fn in_cluster(table: &ServiceTable, host: &str, namespace: &str) -> Option<Target> {
     let local = host.strip_suffix(CLUSTER_DOMAIN).and_then(|rest| rest.strip_suffix('.'));
     let labels: Vec<&str> = local.unwrap_or(host).split('.').collect();
+    if local.is_some() {
+        return in_full(table, &labels);
+    }
+    // A pod's own namespace is searched first: `web-0.web` is a pod of the Service `web` before it is a Service `web-0` of
+    // another namespace.
+    [&[namespace, "svc"][..], &["svc"], &[]].iter().find_map(|rest| in_full(table, &[&labels[..], rest].concat()))
+}
+
+/// What a name means that is complete but for the cluster's domain.
+fn in_full(table: &ServiceTable, labels: &[&str]) -> Option<Target> {
     let service = |name: &str, namespace: &str| table.get(&format!("{namespace}/{name}")).cloned();
-    let whole = |found: Arc<Service>| match &found.external_name {
-        Some(name) => Target::Outside(name.clone()),
-        None => Target::Service(found),
-    };
-    match labels[..] {
-        [name] if local.is_none() => service(name, namespace).map(whole),
-        [name, namespace] if local.is_none() => service(name, namespace).map(whole),
-        [name, namespace, "svc"] => service(name, namespace).map(whole),
+    match labels {
+        [name, namespace, "svc"] => service(name, namespace).map(|found| match &found.external_name {
+            Some(name) => Target::Outside(name.clone()),
+            None => Target::Service(found),
+        }),
         [hostname, name, namespace, "svc"] => service(name, namespace)?.pod_by_hostname(hostname).map(Target::Address),
         [dashed, _, "pod"] => dashed.replace('-', ".").parse().ok().map(Target::Address),
         _ => None,

@@ -28,10 +28,17 @@ pub(crate) fn refuses(
         (asked > if scheduled { has } else { 0 }).then_some((name, reason, asked, has))
     };
     let asked: Vec<_> = ROWS.into_iter().filter_map(row).collect();
-    if asked.is_empty() {
+    let ports: Vec<_> = host_ports(pod).collect();
+    if asked.is_empty() && ports.is_empty() {
         return None;
     }
     let others: Vec<Arc<Pod>> = others().into_iter().filter(|other| takes_room(other, pod)).collect();
+    let taken = others.iter().filter(|other| came_before(other, pod)).flat_map(|other| host_ports(other));
+    if !ports.is_empty() && taken.into_iter().any(|taken| ports.iter().any(|port| collide(*port, taken))) {
+        let message =
+            "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        return Some(("NodePorts", message.to_owned()));
+    }
     asked.into_iter().find_map(|(name, reason, asked, capacity)| {
         let used = others.iter().map(|other| requested(other, name)).fold(0, i64::saturating_add);
         (used.saturating_add(asked) > capacity).then(|| {
@@ -47,6 +54,29 @@ pub(crate) fn refuses(
 fn takes_room(other: &Pod, pod: &Pod) -> bool {
     let phase = other.status.as_ref().and_then(|status| status.phase.as_deref());
     other.metadata.uid != pod.metadata.uid && !matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Of two that are new the one that was made later has to go.
+fn came_before(other: &Pod, pod: &Pod) -> bool {
+    let age = |pod: &Pod| (pod.metadata.creation_timestamp.clone(), pod.metadata.uid.clone());
+    other.status.as_ref().is_some_and(|status| status.start_time.is_some()) || age(other) < age(pod)
+}
+
+/// Address, protocol and port of the host that a pod asks for.
+fn host_ports(pod: &Pod) -> impl Iterator<Item = (&str, &str, i32)> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
+        let address = port.host_ip.as_deref().filter(|address| !address.is_empty()).unwrap_or(ANY_ADDRESS);
+        let number = port.host_port.filter(|number| *number != 0)?;
+        Some((address, port.protocol.as_deref().unwrap_or("TCP"), number))
+    })
+}
+
+const ANY_ADDRESS: &str = "0.0.0.0";
+
+fn collide(one: (&str, &str, i32), other: (&str, &str, i32)) -> bool {
+    let same_address = one.0 == other.0 || one.0 == ANY_ADDRESS || other.0 == ANY_ADDRESS;
+    same_address && (one.1, one.2) == (other.1, other.2)
 }
 
 fn units(name: &str, quantity: Quantity) -> i64 {
@@ -98,5 +128,29 @@ mod tests {
         bound.status.as_mut().unwrap().conditions =
             serde_json::from_value(json!([{ "type": "PodScheduled", "status": "True" }])).unwrap();
         assert_eq!(refuses(&bound, &capacity, others).unwrap().0, "OutOfcpu");
+    }
+
+    #[test]
+    fn a_port_of_the_host_is_had_once() {
+        let pod = |uid: &str, ports: serde_json::Value, started: bool| -> Pod {
+            let pod = json!({
+                "metadata": { "uid": uid, "creationTimestamp": "2026-01-01T00:00:00Z" },
+                "spec": { "containers": [{ "name": "a", "ports": ports }] },
+                "status": if started { json!({ "startTime": "2026-01-01T00:00:00Z" }) } else { json!({}) },
+            });
+            serde_json::from_value(pod).unwrap()
+        };
+        let port = |number: i32| json!([{ "containerPort": 80, "hostPort": number, "protocol": "TCP" }]);
+        let told =
+            |asks: &Pod, has: Pod| refuses(asks, &BTreeMap::new(), || vec![Arc::new(has)]).map(|(reason, _)| reason);
+        let asks = pod("b", port(8080), false);
+        assert_eq!(told(&asks, pod("c", port(8080), true)), Some("NodePorts"));
+        assert_eq!(told(&asks, pod("a", port(8080), false)), Some("NodePorts"));
+        // The other one goes.
+        assert_eq!(told(&asks, pod("c", port(8080), false)), None);
+        assert_eq!(told(&asks, pod("a", port(8081), true)), None);
+        assert_eq!(told(&asks, pod("a", json!([{ "containerPort": 8080, "protocol": "TCP" }]), true)), None);
+        let apart = json!([{ "containerPort": 80, "hostPort": 8080, "protocol": "TCP", "hostIP": "127.0.0.2" }]);
+        assert_eq!(told(&asks, pod("a", apart, true)), Some("NodePorts"));
     }
 }

@@ -18,7 +18,7 @@ impl<O: ReplicaOwner> ReplicaSets<O> {
     /// Returns the first failure. What was written is remembered until the cache shows it.
     pub(super) async fn act(&self, key: &Key, set: &O, plan: &Plan) -> Option<kube::Error> {
         match plan {
-            Plan::Nothing => None,
+            Plan::Nothing | Plan::Wait(_) => None,
             Plan::Create(count) => {
                 let pod = Arc::new(pod_control::of_template(set, set.template()));
                 let create = |_| async { self.control.create(key, set, Arc::clone(&pod)).await.map(drop) };

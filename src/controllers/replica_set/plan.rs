@@ -1,12 +1,13 @@
 //! How many pods too few, or which too many.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::owner::ReplicaOwner;
-use super::ranking;
+use super::{patience, ranking};
 use crate::pods;
 
 /// At most this many creations or deletions a run; the next run sees to the rest.
@@ -17,6 +18,8 @@ const BURST: usize = 500;
 pub(super) enum Plan {
     /// The right number is there.
     Nothing,
+    /// Pods are missing, but nodes refuse them: they are made after a while.
+    Wait(Duration),
     /// So many pods are missing.
     Create(usize),
     /// These pods are too many.
@@ -34,7 +37,7 @@ pub(super) fn plan(
     let active = || owned.iter().filter(|pod| pods::is_active(pod));
     let (seen, wanted) = (active().count(), usize::try_from(set.wanted()).unwrap_or(0));
     if seen < wanted {
-        return Plan::Create((wanted - seen).min(BURST));
+        return patience::wait(owned, wanted, now).map_or(Plan::Create((wanted - seen).min(BURST)), Plan::Wait);
     }
     let surplus = (seen - wanted).min(BURST);
     if surplus == 0 {

@@ -69,6 +69,7 @@ fn check(replicas: i32, lines: &str, expected: Expect) {
     let pods = pods(lines);
     let text = match plan(&set(replicas, 0), &pods, || pods.clone(), now()) {
         Plan::Nothing => "nothing".to_owned(),
+        Plan::Wait(rest) => format!("wait {} s", rest.as_secs()),
         Plan::Create(count) => format!("create {count}"),
         Plan::Delete(pods) => {
             let names: Vec<_> = pods.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
@@ -84,6 +85,16 @@ fn missing_pods_are_created_and_finished_or_leaving_ones_do_not_count() {
     check(2, "a n Running 9\n b n Running 9", expect!["nothing"]);
     check(3, "a n Running 9\n b! n Running 9\n c n Failed -\n d n Succeeded -", expect!["create 2"]);
     check(2000, "", expect!["create 500"]);
+}
+
+#[test]
+fn nodes_that_refuse_pods_get_them_later_and_later() {
+    check(2, "a n Failed -", expect!["create 2"]);
+    check(2, "a n Failed -\n b n Failed -", expect!["wait 1 s"]);
+    check(2, "a n Failed 1\n b n Failed 1", expect!["create 2"]);
+    check(1, "a n Failed 9\n b n Failed 5\n c n Failed 1\n d n Failed 0", expect!["wait 8 s"]);
+    check(1, &"a n Failed 0\n".repeat(50), expect!["wait 60 s"]);
+    check(1, &"a n Failed 700\n".repeat(50), expect!["create 1"]);
 }
 
 #[test]
@@ -121,11 +132,12 @@ proptest! {
             let phase = ["Pending", "Running", "Unknown", "Failed"][*phase];
             pod(&format!("p{index} n{node} {phase} {ready}"))
         }).collect();
-        let set = set(replicas, 0);
+        let (set, mut time) = (set(replicas, 0), now());
         for round in 0.. {
             prop_assert!(round < 3);
-            match plan(&set, &pods, || pods.clone(), now()) {
+            match plan(&set, &pods, || pods.clone(), time) {
                 Plan::Nothing => break,
+                Plan::Wait(rest) => time += rest,
                 Plan::Create(count) => pods.extend((0..count).map(|index| pod(&format!("new{index} - Pending -")))),
                 Plan::Delete(gone) => {
                     let before = pods.len();

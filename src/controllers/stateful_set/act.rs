@@ -1,6 +1,7 @@
 //! Carrying out a plan, and telling how things stand.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use client::controller::in_doubling_batches;
 use client::informers::Key;
@@ -17,15 +18,20 @@ use crate::owners::{is_deleting, name};
 use crate::pods;
 
 impl StatefulSets {
+    /// Returns how long failed pods still stay.
     pub(super) async fn act(
         &self,
         key: &Key,
         set: &StatefulSet,
         history: &History,
         plan: &Plan,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<Option<Duration>, kube::Error> {
         self.keep_claims(key, set, plan).await?;
-        self.tell_of_ended(key, set, plan);
+        let (due, wait) = self.due(key, &plan.delete);
+        self.tell_of_ended(key, set, &due, &plan.condemned);
+        for ordinal in &plan.pending {
+            self.make_claims(key, set, *ordinal).await?;
+        }
         let create = |at: usize| async move {
             let Some((ordinal, current)) = plan.create.get(at) else { return Ok(()) };
             let revision = if *current { self.current(set, history) } else { &history.update };
@@ -38,15 +44,29 @@ impl StatefulSets {
         if let Some(error) = in_doubling_batches(plan.create.len(), create).await.1 {
             return Err(error);
         }
-        self.control.delete_all(key, set, &plan.delete).await.map_or(Ok(()), Err)
+        self.control.delete_all(key, set, &due).await.map_or(Ok(wait), Err)
+    }
+
+    /// Which pods may go now, and how long it is until the next one may: those that failed go later and later.
+    fn due(&self, key: &Key, pods: &[Arc<Pod>]) -> (Vec<Arc<Pod>>, Option<Duration>) {
+        let now = Timestamp::now();
+        let (mut due, mut wait) = (Vec::new(), None);
+        for pod in pods {
+            let failed = pods::phase(pod) == "Failed";
+            let may_go = if failed { self.failures.may_go(key, name(&pod.metadata), now) } else { Ok(()) };
+            match may_go {
+                Ok(()) => due.push(Arc::clone(pod)),
+                Err(rest) => wait = wait.into_iter().chain(Some(rest)).min(),
+            }
+        }
+        (due, wait)
     }
 
     /// Says which pods are made anew because they have ended.
-    fn tell_of_ended(&self, key: &Key, set: &StatefulSet, plan: &Plan) {
-        let is_condemned = |pod: &Pod| {
-            identity::ordinal(set, name(&pod.metadata)).is_some_and(|ordinal| plan.condemned.contains(&ordinal))
-        };
-        for pod in plan.delete.iter().filter(|pod| pods::is_finished(pod) && !is_condemned(pod)) {
+    fn tell_of_ended(&self, key: &Key, set: &StatefulSet, due: &[Arc<Pod>], condemned: &[i32]) {
+        let is_condemned =
+            |pod: &Pod| identity::ordinal(set, name(&pod.metadata)).is_some_and(|ordinal| condemned.contains(&ordinal));
+        for pod in due.iter().filter(|pod| pods::is_finished(pod) && !is_condemned(pod)) {
             let (place, own) = (format!("{}/{}", key.namespace, key.name), name(&pod.metadata));
             if pods::phase(pod) == "Failed" {
                 let message = format!("StatefulSet {place} is recreating failed Pod {own}");

@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub delete: Vec<Arc<Pod>>,
     /// Ordinals that are no longer wanted.
     pub condemned: Vec<i32>,
+    /// Ordinals whose pods have not begun: they may wait for claims that somebody deleted.
+    pub pending: Vec<i32>,
 }
 
 /// The figures of a spec, with their defaults.
@@ -72,7 +74,9 @@ pub(super) fn plan(set: &StatefulSet, owned: &[Arc<Pod>], revisions: (&str, &str
         |pod: &Pod| !is_deleting(&pod.metadata) && pods::availability(pod, min_ready, now) == Availability::Yes;
 
     for ordinal in wanted.clone() {
-        match by_ordinal.get(&ordinal) {
+        let found = by_ordinal.get(&ordinal);
+        plan.pending.extend(found.filter(|pod| pods::phase(pod) == "Pending").map(|_| ordinal));
+        match found {
             None => {
                 // Below the partition a pod comes back as it was.
                 let current = shape.rolling && ordinal < shape.partition && !revisions.0.is_empty();
@@ -87,6 +91,8 @@ pub(super) fn plan(set: &StatefulSet, owned: &[Arc<Pod>], revisions: (&str, &str
             return plan;
         }
     }
+    let is_healthy = |pod: &Pod| !is_deleting(&pod.metadata) && pods::is_ready(pod);
+    let first_ill = condemned.iter().find(|ordinal| by_ordinal.get(ordinal).is_some_and(|pod| !is_healthy(pod)));
     for ordinal in condemned.iter().rev() {
         let Some(pod) = by_ordinal.get(ordinal) else { continue };
         if is_deleting(&pod.metadata) {
@@ -94,6 +100,12 @@ pub(super) fn plan(set: &StatefulSet, owned: &[Arc<Pod>], revisions: (&str, &str
                 return plan;
             }
             continue;
+        }
+        // While more than one is ill, whoever keeps the data needs time: nothing more is taken away. Those that have ended
+        // will not get well.
+        let is_ill = !is_well(pod) && !pods::is_finished(pod);
+        if shape.ordered && is_ill && first_ill != Some(ordinal) {
+            return plan;
         }
         plan.delete.push(Arc::clone(pod));
         if shape.ordered {

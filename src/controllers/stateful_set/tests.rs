@@ -83,6 +83,13 @@ fn scaling_down_takes_the_highest_first() {
     assert_eq!(told(&one, "web-0 r2, web-1 r2, web-2 r2"), "delete web-2");
     assert_eq!(told(&one, "web-0 r2, web-1 r2, web-2! r2"), "nothing");
     assert_eq!(told(&one, "web-0? r2, web-1 r2"), "nothing");
+    // One that is ill goes when it is the only one; several may be what is left of a quorum.
+    assert_eq!(told(&one, "web-0 r2, web-1 r2, web-2? r2"), "delete web-2");
+    assert_eq!(told(&one, "web-0 r2, web-1? r2, web-2? r2"), "nothing");
+    assert_eq!(told(&one, "web-0 r2, web-1? r2, web-2 r2"), "delete web-2");
+    let none = set(json!({"replicas": 0}));
+    assert_eq!(told(&none, "web-0? r2, web-1? r2, web-2? r2"), "nothing");
+    assert_eq!(told(&none, "web-0? r2"), "delete web-0");
     let parallel = set(json!({"replicas": 1, "podManagementPolicy": "Parallel"}));
     assert_eq!(told(&parallel, "web-0? r2, web-1 r2, web-2 r2"), "delete web-2, delete web-1");
 }

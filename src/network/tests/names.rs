@@ -8,9 +8,13 @@ fn with_services() -> PodNetwork {
     let mut peers = service("shop/peers", None, 80, &[]);
     let member = Endpoint { hostname: Some("peers-0".into()), ..Endpoint::ready(address("10.128.0.2:9000")) };
     peers.ports = vec![ServicePort::new("http", 9000, vec![member])];
+    let mut pair = service("shop/pair", None, 80, &[]);
+    let twin = Endpoint { hostname: Some("twin".into()), ..Endpoint::ready(address("10.128.0.3:9000")) };
+    pair.ports = vec![ServicePort::new("http", 9000, vec![twin])];
     let mail =
         Service { key: "shop/mail".into(), external_name: Some("mail.example.com".into()), ..Service::default() };
-    network.set_services([cart, peers, mail].into_iter().collect());
+    let other = service("pair/twin", Some("10.96.0.6"), 80, &[]);
+    network.set_services([cart, peers, pair, mail, other].into_iter().collect());
     network
 }
 
@@ -33,6 +37,14 @@ fn hosts_mean_what_cluster_names_mean() {
         ("localhost", "default", "own"),
         ("peers-0.peers.shop.svc.cluster.local", "default", "address 10.128.0.2"),
         ("peers-1.peers.shop.svc.cluster.local", "default", "outside peers-1.peers.shop.svc.cluster.local"),
+        ("peers-0.peers", "shop", "address 10.128.0.2"),
+        ("peers-0.peers", "default", "outside peers-0.peers"),
+        ("peers-0.peers.shop", "default", "address 10.128.0.2"),
+        ("peers-0.peers.shop.svc", "default", "address 10.128.0.2"),
+        ("peers-0.peers.cluster.local", "shop", "outside peers-0.peers.cluster.local"),
+        // A pod's namespace is searched before the other namespaces.
+        ("twin.pair", "shop", "address 10.128.0.3"),
+        ("twin.pair", "default", "service pair/twin"),
         ("10-128-0-1.shop.pod.cluster.local", "default", "address 10.128.0.1"),
         ("mail", "shop", "outside mail.example.com"),
         ("example.com", "default", "outside example.com"),
@@ -56,6 +68,7 @@ fn names_have_addresses() {
     let lookup = |host: &str| network.lookup(host, "shop", ip("10.128.0.9"));
     assert_eq!(lookup("cart"), [ip("10.96.0.5")]);
     assert_eq!(lookup("peers"), [ip("10.128.0.2")]);
+    assert_eq!(lookup("peers-0.peers"), [ip("10.128.0.2")]);
     assert_eq!(lookup("localhost"), [ip("10.128.0.9")]);
     assert!(lookup("nobody").is_empty());
 }

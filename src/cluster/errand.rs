@@ -64,7 +64,7 @@ impl Toolbox {
             let work = async {
                 let program = this.program().await?;
                 if !common.mounts.iter().any(|mount| mount.guest_path == "/") {
-                    let made = toolbox::make_root(&root, &common.mounts);
+                    let made = toolbox::make_root(&root, &common);
                     common.mounts.insert(0, made.map_err(|error| format!("cannot make the root folder: {error}"))?);
                 }
                 let running = this.runtime.run(&program, RunSpec { common, deadline: None });

@@ -101,7 +101,7 @@ impl WasmSandbox {
         };
         let mut common = self.common(spec);
         if is_toolbox && !common.mounts.iter().any(|mount| mount.guest_path == "/") {
-            let made = toolbox::make_root(&root, &common.mounts);
+            let made = toolbox::make_root(&root, &common);
             let made = made.map_err(|error| StartError::Failed(format!("cannot make the root folder: {error}")))?;
             common.mounts.insert(0, made);
         }

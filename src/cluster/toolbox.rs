@@ -61,30 +61,12 @@ pub(crate) fn not_found(command: &str) -> (i32, String) {
     (code, format!("OCI runtime exec failed: exec failed: unable to start container process: {why}: unknown"))
 }
 
-/// The folder that a toolbox finds at `/`: a place to write, and the points where volumes are mounted.
-pub(crate) fn make_root(root: &node::Root, mounts: &[runtime::Mount]) -> std::io::Result<runtime::Mount> {
-    use std::fs;
-    let folder = &root.folder;
-    if !folder.join("tmp").is_dir() {
-        fs::create_dir_all(folder)?;
-        for name in ["etc", "root", "tmp"] {
-            fs::create_dir_all(folder.join(name))?;
-        }
-        for (name, text) in &root.files {
-            fs::write(folder.join("etc").join(name), text)?;
-        }
-    }
-    for mount in mounts {
-        let path = mount.guest_path.trim_matches('/');
-        let inside =
-            std::path::Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        // A place that is taken is no reason not to start.
-        if inside && !path.is_empty() && !path.starts_with("etc/") {
-            let _ = fs::create_dir_all(folder.join(path));
-        }
-    }
+/// The folder that a toolbox finds at `/`: a place to write, the points where volumes are mounted, and where it begins.
+pub(crate) fn make_root(root: &node::Root, common: &runtime::Common) -> std::io::Result<runtime::Mount> {
+    let mounts = common.mounts.iter().map(|mount| mount.guest_path.as_str());
+    root.make(mounts.chain(common.working_dir.as_deref()))?;
     Ok(runtime::Mount {
-        host_dir: folder.clone(),
+        host_dir: root.folder.clone(),
         opened: None,
         made_by: None,
         guest_path: "/".to_owned(),

@@ -1,7 +1,9 @@
 //! `terminationMessagePath`: where a container writes what it wants known of its end, and what becomes of it.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base::Making;
 use cap_std::ambient_authority;
@@ -22,6 +24,8 @@ const LOG_BYTES: usize = 2048;
 pub(crate) struct LastWords {
     /// The folder, out of which nothing leads.
     place: PathBuf,
+    /// The same where it lies in a volume in which others may put a link in its stead.
+    opened: Option<Arc<File>>,
     /// The file in it.
     file: PathBuf,
     /// A failure without words is told with the end of the log.
@@ -38,7 +42,7 @@ impl LastWords {
         let path = format!("/{}", path.trim_matches('/'));
         let holder = mounts.iter().filter_map(|mount| Some((mount, below(&path, &mount.guest_path)?)));
         if let Some((mount, rest)) = holder.min_by_key(|(_, rest)| rest.len()) {
-            return Self { place: mount.host_dir.clone(), file: rest.into(), from_log };
+            return Self { place: mount.host_dir.clone(), opened: mount.opened.clone(), file: rest.into(), from_log };
         }
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
         let host_dir = folder.to_owned();
@@ -46,7 +50,7 @@ impl LastWords {
         let _ = std::fs::remove_file(host_dir.join(name));
         let place = host_dir.clone();
         let made_by = Some(Making::new(move || std::fs::create_dir_all(&place)));
-        let words = Self { place: host_dir.clone(), file: name.into(), from_log };
+        let words = Self { place: host_dir.clone(), opened: None, file: name.into(), from_log };
         let guest_path = if parent.is_empty() { "/" } else { parent }.to_owned();
         mounts.push(Mount { host_dir, opened: None, made_by, guest_path, read_only: false });
         words
@@ -55,7 +59,10 @@ impl LastWords {
     /// What the container wrote. Blocks for a moment.
     pub fn read(&self) -> Option<String> {
         // The container chose what lies here: nothing outside of its place is read, whatever links lead there.
-        let place = Dir::open_ambient_dir(&self.place, ambient_authority()).ok()?;
+        let place = match &self.opened {
+            Some(opened) => Dir::from_std_file(opened.try_clone().ok()?),
+            None => Dir::open_ambient_dir(&self.place, ambient_authority()).ok()?,
+        };
         if !place.symlink_metadata(&self.file).ok()?.is_file() {
             return None;
         }
@@ -118,6 +125,23 @@ mod tests {
         std::fs::create_dir(dir.path().join("termination-log")).unwrap();
         let words = LastWords::prepare(dir.path(), &container("/dev/termination-log", "File"), &mut Vec::new());
         assert_eq!(words.read(), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_place_is_the_directory_that_was_mounted_and_not_what_others_put_there_since() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("place");
+        std::fs::create_dir(&place).unwrap();
+        let opened = Some(Arc::new(File::open(&place).unwrap()));
+        let mut mounts = vec![Mount { opened, ..mount(&place, "/data") }];
+        let words = LastWords::prepare(dir.path(), &container("/data/end", "File"), &mut mounts);
+        std::fs::rename(&place, dir.path().join("moved")).unwrap();
+        std::fs::write(dir.path().join("end"), "of the host").unwrap();
+        std::os::unix::fs::symlink(".", &place).unwrap();
+        assert_eq!(words.read(), None);
+        std::fs::write(dir.path().join("moved/end"), "mine").unwrap();
+        assert_eq!(words.read().as_deref(), Some("mine"));
     }
 
     #[cfg(unix)]

@@ -16,6 +16,7 @@ use crate::context::Context;
 use crate::environment::{Surroundings, arguments, variables};
 use crate::grants;
 use crate::hooks;
+use crate::identity;
 use crate::last_words::LastWords;
 use crate::logs::{LogOf, RunLog, RunOutput};
 use crate::machine::{LaunchError, LaunchFailure, Launched, Role};
@@ -61,6 +62,12 @@ impl Order {
             container: self.container.name.clone(),
             attempt: self.attempt,
         }
+    }
+
+    /// The pod, as messages have it.
+    fn pod_name(&self) -> String {
+        let id = self.id();
+        format!("{}_{}({})", id.pod, id.namespace, id.uid)
     }
 
     fn image(&self) -> &str {
@@ -169,7 +176,7 @@ async fn start(
         args,
         env,
         mounts,
-        root: context.volumes.root(&order.pod, &order.container, order.address),
+        root: context.volumes.root(&order.pod, &order.container, order.attempt > 0, order.address),
         working_dir: order.container.working_dir.clone().filter(|path| !path.is_empty()),
         memory_bytes: resources.memory_bytes,
         cpu_millis: resources.cpu_millis,
@@ -225,8 +232,7 @@ async fn post_start(context: &Context, order: &Order, container: &Arc<dyn Runnin
         container: &order.container,
         running: Some(Arc::clone(container)),
     };
-    let id = order.id();
-    let pod = format!("{}_{}({})", id.pod, id.namespace, id.uid);
+    let pod = order.pod_name();
     tokio::select! {
         result = hooks::run(&asked, handler, &pod) => result.err(),
         _ = container.exit() => None,
@@ -291,6 +297,9 @@ fn now_and_then(
 type Given = (Vec<(String, String)>, Vec<String>, Vec<crate::sandbox::Mount>);
 
 async fn surroundings(context: &Context, order: &Order, image: &Resolved) -> Result<Given, LaunchError> {
+    if let Some(why) = identity::contradiction(&order.pod, &order.container, &order.pod_name()) {
+        return Err(config_error(why));
+    }
     let sources = Sources::fetch(&context.client, &order.pod, &order.container).await?;
     let namespace = order.pod.metadata.namespace.as_deref().unwrap_or("default");
     context.services.synced().await;

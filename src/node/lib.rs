@@ -25,6 +25,7 @@ mod figures;
 mod fitting;
 mod grants;
 mod hooks;
+mod identity;
 mod image_gc;
 mod last_words;
 mod launch;

@@ -23,6 +23,7 @@ mod launching;
 mod plan;
 mod probe;
 mod respec;
+mod restart_all;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use container::{Container, ShownPull, State, Termination, terminated};
 pub(crate) use plan::{ContainerPlan, PodPlan, Role, plain};
 pub(crate) use probe::{Outcome, ProbeKind, Probes};
 use probe::{Trackers, Verdict};
+use restart_all::RestartAll;
 pub(crate) use status::{Addresses, is_ours};
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(10);
@@ -183,6 +185,7 @@ pub(crate) struct PodMachine {
     containers: Vec<Container>,
     phase: Phase,
     judgement: Option<Judgement>,
+    restarting: RestartAll,
     launching: Option<usize>,
     /// Since when it runs, for its deadline.
     began_at: Instant,
@@ -269,6 +272,7 @@ impl PodMachine {
         }
         match self.phase {
             Phase::Active => {
+                self.begin_again(now, effects);
                 self.launch_next(now, effects);
                 self.stop_the_rest(now, effects);
                 self.run_probes(now, effects);

@@ -4,35 +4,77 @@
 //! Components see volumes and nothing else. The toolbox (a shell and everyday commands) needs what its users expect of a
 //! container, so whoever runs it makes a folder out of this. It goes with the pod; a restart begins with a new one.
 
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 use k8s_openapi::api::core::v1::{Container, Pod};
+
+use crate::identity::Identity;
 
 /// A container's own folder, made when it is first needed.
 #[derive(Clone, Debug, Default)]
 pub struct Root {
     /// Where it lies.
     pub folder: PathBuf,
-    /// Names in `/etc`, and what is in them.
+    /// The files that are there from the start, from the root on, and what is in them.
     pub files: Vec<(&'static str, String)>,
     /// `readOnlyRootFilesystem`
     pub read_only: bool,
 }
+
+/// Folders that everybody expects.
+const FOLDERS: [&str; 3] = ["etc", "root", "tmp"];
 
 impl Root {
     pub(crate) fn of(folder: PathBuf, pod: &Pod, container: &Container, address: IpAddr) -> Self {
         let security = container.security_context.as_ref();
         let hostname = hostname(pod);
         let files = vec![
-            ("hosts", hosts(pod, &hostname, address)),
-            ("hostname", format!("{hostname}\n")),
-            ("resolv.conf", resolver(pod)),
-            ("passwd", "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
-            ("group", "root:x:0:\n".to_owned()),
+            ("etc/hosts", hosts(pod, &hostname, address)),
+            ("etc/hostname", format!("{hostname}\n")),
+            ("etc/resolv.conf", resolver(pod)),
+            ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
+            ("etc/group", "root:x:0:\n".to_owned()),
+            ("proc/self/status", Identity::of(pod, container).status()),
         ];
         let read_only = security.and_then(|context| context.read_only_root_filesystem) == Some(true);
         Self { folder, files, read_only }
+    }
+
+    /// Makes the folder, unless it is there, with its files and with `places` in it, given as paths of the guest. Blocks for a
+    /// moment.
+    ///
+    /// Somebody may run in it already, so that no link in it is followed out of it.
+    ///
+    /// # Errors
+    /// What the folder or a file cannot be made for.
+    pub fn make<'a>(&self, places: impl IntoIterator<Item = &'a str>) -> io::Result<()> {
+        if self.folder.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&self.folder)?;
+        let root = Dir::open_ambient_dir(&self.folder, ambient_authority())?;
+        for name in FOLDERS {
+            root.create_dir_all(name)?;
+        }
+        for (name, text) in &self.files {
+            if let Some(parent) = Path::new(name).parent() {
+                root.create_dir_all(parent)?;
+            }
+            root.write(name, text)?;
+        }
+        for place in places {
+            let place = Path::new(place.trim_matches('/'));
+            let plain = place.components().all(|part| matches!(part, Component::Normal(_)));
+            // One that is taken is no reason not to start.
+            if plain && !place.as_os_str().is_empty() && !place.starts_with("etc") {
+                let _ = root.create_dir_all(place);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -118,7 +160,8 @@ mod tests {
         }))
         .unwrap();
         let root = Root::of(PathBuf::new(), &pod, &Container::default(), Ipv4Addr::new(10, 0, 0, 9).into());
-        let file = |name: &str| root.files.iter().find(|(known, _)| *known == name).unwrap().1.clone();
+        let file =
+            |name: &str| root.files.iter().find(|(known, _)| known.ends_with(&format!("/{name}"))).unwrap().1.clone();
         assert!(file("hosts").contains("10.0.0.9\tweb-0.web.shop.svc.cluster.local\tweb-0\n"));
         assert!(file("hosts").ends_with("# Entries added by HostAliases.\n10.1.2.3\tdb\tdb.example\n"));
         assert_eq!(file("hostname"), "web-0\n");
@@ -126,5 +169,27 @@ mod tests {
             file("resolv.conf"),
             "search shop.svc.cluster.local svc.cluster.local cluster.local example.com\nnameserver 127.0.0.1\nnameserver 1.1.1.1\noptions ndots:2\n"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_made_or_written_outside_whatever_was_put_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root { folder: dir.path().join("root"), ..root(&json!({ "containers": [] })) };
+        root.make(["/data/deep", "/etc/mine", "../out", "/"]).unwrap();
+        assert!(root.folder.join("data/deep").is_dir() && root.folder.join("tmp").is_dir());
+        assert!(!dir.path().join("out").exists() && !root.folder.join("etc/mine").exists());
+        // Its owner takes everything away, and leads the folder's name elsewhere.
+        std::fs::remove_dir_all(root.folder.join("etc")).unwrap();
+        std::fs::remove_dir_all(root.folder.join("tmp")).unwrap();
+        std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", root.folder.join("etc")).unwrap();
+        root.make(["/etc/x"]).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join("elsewhere")).unwrap().count(), 0);
+    }
+
+    fn root(spec: &serde_json::Value) -> Root {
+        let pod: Pod = serde_json::from_value(json!({ "metadata": { "name": "web-0" }, "spec": spec })).unwrap();
+        Root::of(PathBuf::new(), &pod, &Container::default(), Ipv4Addr::LOCALHOST.into())
     }
 }

@@ -191,6 +191,8 @@ impl Volumes {
             return Err(VolumeError::View(why.to_owned()));
         }
         if container.volume_mounts.as_ref().is_none_or(Vec::is_empty) && !uses_any(pod) {
+            // Its logs and its root are held to its limits all the same.
+            usage::observe(self, pod, &HashMap::new());
             return Ok(Vec::new());
         }
         let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -208,10 +210,15 @@ impl Volumes {
         views::mounts(&placed, container, environment, &views)
     }
 
-    /// A container's own folder. Nothing is made yet.
-    pub fn root(&self, pod: &Pod, container: &Container, address: IpAddr) -> Root {
+    /// A container's own folder, without what an earlier run of it left there. Nothing is made yet. Blocks for a moment if it
+    /// has run before.
+    pub fn root(&self, pod: &Pod, container: &Container, again: bool, address: IpAddr) -> Root {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        Root::of(self.folder(uid).join(".roots").join(&container.name), pod, container, address)
+        let folder = self.folder(uid).join(ROOTS).join(&container.name);
+        if again {
+            remove_tree(&folder);
+        }
+        Root::of(folder, pod, container, address)
     }
 
     /// Removes what a pod has. Blocks.
@@ -277,6 +284,9 @@ fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
     let path = Path::new(path);
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)).then(|| dir.join(path))
 }
+
+/// Where the roots of a pod's containers lie, beside its volumes.
+const ROOTS: &str = ".roots";
 
 /// How long a claim may take to be bound before the launch is given up for now.
 const CLAIM_PATIENCE: Duration = Duration::from_secs(5);

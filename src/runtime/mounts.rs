@@ -45,6 +45,8 @@ fn descriptor(opened: File, read_only: bool) -> Descriptor {
 /// and `.` are the same.
 pub(crate) fn here(spec: &Common) -> io::Result<Option<Descriptor>> {
     if spec.mounts.iter().any(|mount| mount.guest_path.trim_matches('/').is_empty()) {
+        // It is there all the same, unless nobody may write where it would be.
+        drop(working(spec));
         return Ok(None);
     }
     working(spec)

@@ -3,6 +3,7 @@
 
 mod container;
 mod defaults;
+mod ending;
 mod placement;
 mod probe;
 mod resources;

@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Conta
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::status::{Conditions, seconds};
-use super::{BACKOFF_FIRST, BACKOFF_MAX, Container, Moment, Phase, PodMachine, PodPlan, Role, State, Termination};
+use super::{
+    BACKOFF_FIRST, BACKOFF_MAX, Container, Moment, Phase, PodMachine, PodPlan, RestartAll, Role, State, Termination,
+};
 
 impl PodMachine {
     /// A machine for `pod` in whatever state its status says.
@@ -31,6 +33,7 @@ impl PodMachine {
             containers,
             phase: if terminal { Phase::Terminal } else { Phase::Active },
             judgement: None,
+            restarting: RestartAll::Never,
             launching: None,
             began_at,
             started: seconds(since),

@@ -6,7 +6,7 @@ use base::backoff::Backoff;
 
 use super::{
     BACKOFF_FIRST, BACKOFF_MAX, Effect, Eviction, GRACE_LEAST, HEALTHY_AFTER, Judgement, Moment, Phase, PodMachine,
-    Role, State, Trackers, event, pod_event, span, terminated,
+    RestartAll, Role, State, Trackers, event, pod_event, span, terminated,
 };
 use crate::sandbox::Exit;
 
@@ -15,28 +15,46 @@ impl PodMachine {
         &mut self,
         index: usize,
         attempt: u32,
-        (exit, said): (Exit, Option<String>),
+        ended: (Exit, Option<String>),
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
+        if self.ended(index, attempt, ended, now, effects) {
+            self.restart_all(now, effects);
+        }
+    }
+
+    /// Whether all containers are to begin again because of it.
+    fn ended(
+        &mut self,
+        index: usize,
+        attempt: u32,
+        (exit, said): (Exit, Option<String>),
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         let served_out = self.plan.containers[index].role == Role::Sidecar && self.is_done();
         let plan = &self.plan.containers[index];
         let container = &mut self.containers[index];
-        let State::Running { started } = container.state else { return };
+        let State::Running { started } = container.state else { return false };
         if attempt != container.attempt {
-            return;
+            return false;
         }
         container.trackers = Trackers::default();
         let termination = terminated(exit, said, started, container.container_id.clone(), container.unhealthy);
         let code = termination.code;
         container.state = State::Terminated(termination.clone());
         let hook_error = container.hook_error.take();
-        if container.replaced {
+        if self.restarting == RestartAll::UnderWay && plan.role != Role::Ephemeral {
+            return false;
+        }
+        let restarts_all = self.phase == Phase::Active && plan.restarts_all(code);
+        if container.replaced && !restarts_all {
             container.retry_at = Some(now.at);
-            return;
+            return false;
         }
         if self.phase != Phase::Active || served_out || !plan.restarts(self.plan.restart, code) {
-            return;
+            return false;
         }
         let ran = termination.finished.unwrap_or(now.wall).duration_since(started);
         if ran.unsigned_abs() >= HEALTHY_AFTER {
@@ -50,7 +68,7 @@ impl PodMachine {
                 container.last = Some(termination);
                 container.state = State::Waiting { reason: "PostStartHookError".to_owned(), message: Some(why) };
             }
-            return;
+            return restarts_all;
         };
         let wait = crashes.fail();
         container.retry_at = Some(now.at + wait);
@@ -60,6 +78,7 @@ impl PodMachine {
         container.state = State::Waiting { reason: "CrashLoopBackOff".to_owned(), message: Some(message) };
         let told = format!("Back-off restarting failed container {} in pod {}", plan.name, self.plan.pod);
         effects.push(event(index, true, "BackOff", told));
+        restarts_all
     }
 
     pub(super) fn delete(&mut self, grace: Duration, now: Moment, effects: &mut Vec<Effect>) {

@@ -1,8 +1,8 @@
 //! Which container is launched next, and what comes of a launch.
 
 use super::{
-    CONFIG_RETRY, Effect, LaunchError, LaunchFailure, Launched, Moment, PULL_ERROR_SHOWN, Phase, PodMachine, Role,
-    ShownPull, State, Trackers, event,
+    CONFIG_RETRY, Effect, LaunchError, LaunchFailure, Launched, Moment, PULL_ERROR_SHOWN, Phase, PodMachine,
+    RestartAll, Role, ShownPull, State, Trackers, event,
 };
 
 impl PodMachine {
@@ -95,7 +95,7 @@ impl PodMachine {
 
     /// Whether the container is to be launched, now or when its back-off is over.
     pub(super) fn wants_launch(&self, index: usize) -> bool {
-        if self.phase != Phase::Active || self.launching == Some(index) {
+        if self.phase != Phase::Active || self.launching == Some(index) || self.restarting == RestartAll::UnderWay {
             return false;
         }
         let (container, plan) = (&self.containers[index], &self.plan.containers[index]);

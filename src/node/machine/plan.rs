@@ -55,12 +55,15 @@ pub(crate) enum Role {
 struct Rule {
     among: bool,
     codes: Vec<i32>,
+    /// All others are, too.
+    all: bool,
 }
 
 impl Rule {
     fn of(rule: &ContainerRestartRule) -> Option<Self> {
-        let exit = rule.exit_codes.as_ref().filter(|_| rule.action == "Restart")?;
-        Some(Self { among: exit.operator == "In", codes: exit.values.clone().unwrap_or_default() })
+        let all = rule.action == "RestartAllContainers";
+        let exit = rule.exit_codes.as_ref().filter(|_| all || rule.action == "Restart")?;
+        Some(Self { among: exit.operator == "In", codes: exit.values.clone().unwrap_or_default(), all })
     }
 
     fn matches(&self, code: i32) -> bool {
@@ -129,6 +132,12 @@ impl ContainerPlan {
             Role::Main => self.restart.unwrap_or(policy).after(code),
             Role::Init => code != 0 && self.restart.unwrap_or(policy).after(code),
         }
+    }
+
+    /// Whether every container of the pod is started anew when this one ends with this code: the first rule that fits says so.
+    pub fn restarts_all(&self, code: i32) -> bool {
+        let fitting = self.rules.iter().find(|rule| rule.matches(code));
+        self.role != Role::Ephemeral && code != 0 && fitting.is_some_and(|rule| rule.all)
     }
 
     pub fn limits(&self) -> Resources {

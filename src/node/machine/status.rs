@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use super::restart_all::{self, RestartAll};
 use super::{Container, ContainerPlan, Moment, Phase, PodMachine, Role, State, Termination};
 
 /// Where the pod is.
@@ -119,8 +120,11 @@ impl PodMachine {
         if let Phase::Deleting { finished: true } = self.phase {
             return if mains().all(succeeded) { "Succeeded" } else { "Failed" };
         }
+        // Who begins again has been initialized once.
+        let again = self.restarting == RestartAll::Done && mains().any(ended);
         let initialized = all().all(|(plan, container)| {
-            matches!(plan.role, Role::Main | Role::Ephemeral)
+            again
+                || matches!(plan.role, Role::Main | Role::Ephemeral)
                 || container.is_initialized(plan)
                 || (plan.role == Role::Sidecar && container.has_run)
         });
@@ -130,7 +134,7 @@ impl PodMachine {
             return "Pending";
         }
         match () {
-            () if running > 0 => "Running",
+            () if running > 0 || self.restarting == RestartAll::UnderWay => "Running",
             () if !mains().any(ended) => "Pending",
             () if !self.is_done() => "Running",
             () if mains().all(succeeded) => "Succeeded",
@@ -166,8 +170,9 @@ impl PodMachine {
 
     fn facts(&self, pod: &Pod, old: &PodStatus, addresses: Addresses, phase: &str) -> Vec<Fact> {
         let sandbox = match addresses.pod {
-            Some(_) => Fact::holds("PodReadyToStartContainers"),
-            None => Fact { kind: "PodReadyToStartContainers", holds: false, reason: None, message: None },
+            // Who is over has no place to start containers in any more.
+            Some(_) if !matches!(phase, "Succeeded" | "Failed") => Fact::holds("PodReadyToStartContainers"),
+            _ => Fact { kind: "PodReadyToStartContainers", holds: false, reason: None, message: None },
         };
         let names = |wanted: &dyn Fn(&ContainerPlan, &Container) -> bool| -> Vec<&str> {
             let all = self.plan.containers.iter().zip(&self.containers);
@@ -210,6 +215,13 @@ impl PodMachine {
             let message = Some(judgement.message.clone());
             facts.push(Fact { reason: Some("TerminationByKubelet"), message, ..Fact::holds("DisruptionTarget") });
         }
+        match self.restarting {
+            RestartAll::Never => {}
+            RestartAll::UnderWay => facts.push(Fact::holds(restart_all::CONDITION)),
+            RestartAll::Done => {
+                facts.push(Fact { kind: restart_all::CONDITION, holds: false, reason: None, message: None });
+            }
+        }
         if let Some(why) = &self.resize_refused {
             facts.push(Fact {
                 reason: Some("Infeasible"),
@@ -222,8 +234,15 @@ impl PodMachine {
 }
 
 /// The conditions that nobody but the node writes. [`PodMachine::status`] has all of them that hold or fail.
-const OURS: [&str; 6] =
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled", "PodResizePending"];
+const OURS: [&str; 7] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    restart_all::CONDITION,
+];
 
 /// Whether a condition is the node's to write, and to take away.
 pub(crate) fn is_ours(condition: &PodCondition) -> bool {

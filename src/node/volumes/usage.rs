@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 
 use super::evict::Eviction;
 use super::place::{Access, Counted, Placed};
-use super::{PodVolumes, Volumes, containers};
+use super::{PodVolumes, ROOTS, Volumes, containers};
 use crate::resources::quantity;
 
 const EPHEMERAL: &str = "ephemeral-storage";
@@ -208,13 +208,14 @@ fn on_disk(meta: &cap_std::fs::Metadata, _several: &mut HashSet<(u64, u64)>) -> 
 }
 
 impl Volumes {
-    /// What a container has written beside volumes: its logs, and the folders that hold single files.
+    /// What a container has written beside volumes: its logs, its own root, and the folders that hold single files.
     fn written_by(&self, pod: &Pod, container: &str) -> u64 {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let size_at =
             |path: PathBuf| Dir::open_ambient_dir(path, ambient_authority()).and_then(|dir| size(&dir)).unwrap_or(0);
         size_at(self.0.surface.logs.folder_of_container(pod, container))
             + size_at(self.folder(uid).join(".views").join(container))
+            + size_at(self.folder(uid).join(ROOTS).join(container))
     }
 
     /// The same, to those who rank pods by it; walks the files.

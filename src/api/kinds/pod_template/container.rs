@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::ending::restart_faults;
 use super::probe::probe_faults;
 use super::resources::resource_faults;
 use super::security::container_security_faults;
@@ -60,7 +61,7 @@ pub(super) fn container_faults(
                     }
                 }
             }
-            one_of(faults, container, path, "restartPolicy", &["Always", "Never", "OnFailure"], false);
+            restart_faults(faults, container, path);
         }
         ContainerPlace::Ephemeral => {
             for field in ["ports", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe", "resizePolicy"] {
@@ -70,7 +71,7 @@ pub(super) fn container_faults(
                 }
             }
         }
-        ContainerPlace::Main => {}
+        ContainerPlace::Main => restart_faults(faults, container, path),
     }
     if place != ContainerPlace::Ephemeral {
         probe_faults(faults, container, path);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::container::{ContainerPlace, container_faults};
+use super::ending::stop_signal_faults;
 use super::placement::placement_faults;
 use super::probe::sleep_faults;
 use super::resources::pod_level_faults;
@@ -31,6 +32,7 @@ pub fn pod_spec_faults(faults: &mut Faults, spec: &Value, path: &str) {
         for (at, container) in list(spec, field).iter().enumerate() {
             let path = format!("{path}.{field}[{at}]");
             container_faults(faults, container, &path, place, &volumes, &mut names);
+            stop_signal_faults(faults, spec, container, &path);
             sleep_faults(faults, container, &path, int(spec, "terminationGracePeriodSeconds"));
         }
     }

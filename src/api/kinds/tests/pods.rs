@@ -211,6 +211,32 @@ fn bad_pods_are_told_what_is_wrong() {
                 ],
             ),
             (
+                "/spec/containers/0/lifecycle",
+                json!({"stopSignal": "SIGUSR1"}),
+                &[
+                    "spec.containers[0].lifecycle.stopSignal: Forbidden: may not be set for containers with empty `spec.os.name`",
+                ],
+            ),
+            (
+                "/spec/containers/0/restartPolicyRules",
+                json!([{"action": "Restart"}]),
+                &[
+                    "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+                ],
+            ),
+            (
+                "/spec/containers/0",
+                json!({"name": "app", "image": "x", "imagePullPolicy": "Always", "terminationMessagePolicy": "File", "restartPolicy": "Sometimes", "restartPolicyRules": [
+                    {"action": "Stop", "exitCodes": {"operator": "Among", "values": [1]}}, {"action": "RestartAllContainers"},
+                ]}),
+                &[
+                    "spec.containers[0].restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
+                    "spec.containers[0].restartPolicyRules[0].action: Unsupported value: \"Stop\": supported values: \"Restart\", \"RestartAllContainers\"",
+                    "spec.containers[0].restartPolicyRules[0].exitCodes.operator: Unsupported value: \"Among\": supported values: \"In\", \"NotIn\"",
+                    "spec.containers[0].restartPolicyRules[1].exitCodes: Required value: must be specified",
+                ],
+            ),
+            (
                 "/spec/containers/0/livenessProbe/successThreshold",
                 json!(2),
                 &["spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1"],

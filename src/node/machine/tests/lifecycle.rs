@@ -123,6 +123,39 @@ fn containers_may_have_a_policy_of_their_own() {
 }
 
 #[test]
+fn a_container_may_have_all_begin_again() {
+    let rules = json!([{ "action": "RestartAllContainers", "exitCodes": { "operator": "In", "values": [88] } }]);
+    let mut story = Story::new(json!({
+        "restartPolicy": "Never",
+        "initContainers": [{ "name": "i" }],
+        "containers": [{ "name": "app" }, { "name": "done" }, { "name": "watch", "restartPolicy": "Never", "restartPolicyRules": rules }],
+    }));
+    story.up(0);
+    story.exit(0, 0);
+    for index in 1..4 {
+        story.up(index);
+    }
+    story.exit(2, 0);
+    story.exit(3, 88);
+    assert_eq!((story.stops(), story.launches()), (vec![(1, 0)], vec![]));
+    assert!(story.line().starts_with("Running app=Running+#0"), "{}", story.line());
+    story.exit(1, 137);
+    // From the first on, whatever had ended how.
+    assert_eq!(story.launches(), [(0, 1)]);
+    assert!(story.line().starts_with("Running app=PodInitializing"), "{}", story.line());
+    story.up(0);
+    story.exit(0, 0);
+    for index in 1..4 {
+        assert_eq!(story.launches(), [(index, 1)]);
+        story.up(index);
+    }
+    assert_eq!(story.line(), "Running app=Running+#1 done=Running+#1 watch=Running+#1");
+    // Another code is an end as ever.
+    story.exit(3, 1);
+    assert_eq!((story.stops(), story.launches()), (vec![], vec![]));
+}
+
+#[test]
 fn ephemeral_containers_join_at_any_time_and_run_once() {
     let with = json!({
         "initContainers": [{ "name": "i" }],

@@ -58,7 +58,12 @@ async fn start() -> i32 {
         terminal: terminal.clone(),
     };
     if applets::find(&process.args[0]).is_none() {
-        let words = format!("exec: {:?}: executable file not found in $PATH\n", process.args[0]);
+        let name = &process.args[0];
+        let why = match name.contains('/') {
+            true => format!("stat {name}: no such file or directory"),
+            false => "executable file not found in $PATH".to_owned(),
+        };
+        let words = format!("exec: {name:?}: {why}\n");
         let _ = process.stderr.write(words.as_bytes()).await;
         return NOT_FOUND;
     }

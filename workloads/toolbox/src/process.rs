@@ -130,8 +130,16 @@ pub fn open_input(path: &str, stdin: &Input) -> io::Result<Input> {
     }
 }
 
-/// An error in libc's words.
+/// An error in libc's words. What a component has no right to is what is mounted to be read only.
 pub fn why(error: &io::Error) -> String {
+    match words(error) {
+        text if text == "Operation not permitted" => "Read-only file system".to_owned(),
+        text => text,
+    }
+}
+
+/// The same to the letter.
+pub fn words(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_owned(),

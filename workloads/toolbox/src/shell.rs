@@ -313,7 +313,10 @@ impl Shell {
         self.depth_check().await?;
         shell.depth += 1;
         let code = {
-            let ended = Box::pin(shell.script(script)).await;
+            // `$(< FILE)` is what the file holds.
+            let file = script.trim_start().strip_prefix('<').filter(|rest| !rest.starts_with(['<', '&', '>', '(']));
+            let script = file.map_or_else(|| script.to_owned(), |file| format!("cat < {file}"));
+            let ended = Box::pin(shell.script(&script)).await;
             shell.leave(ended).await
         };
         self.status = code;

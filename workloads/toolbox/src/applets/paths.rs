@@ -4,7 +4,7 @@ use std::fs::{self, FileTimes, OpenOptions};
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::process::{Ended, Options, Process, why};
+use crate::process::{Ended, Options, Process, why, words};
 
 pub async fn basename(process: &Process) -> Ended {
     let options = Options::of(&process.args, "+as:z", &[])?;
@@ -130,7 +130,9 @@ pub async fn ln(process: &Process) -> Ended {
         }
         let done = if options.has('s') { link_to(target, &path) } else { fs::hard_link(process.path(target), &path) };
         if let Err(error) = done {
-            process.complain(format!("{link}: {}", why(&error))).await;
+            // A link that leads out is not permitted anywhere.
+            let why = if options.has('s') { words(&error) } else { why(&error) };
+            process.complain(format!("{link}: {why}")).await;
             code = 1;
         }
     }

@@ -84,18 +84,71 @@ pub async fn hostname(process: &Process) -> Ended {
     say(process, &name).await
 }
 
+/// Who this is, as the container's spec has it: numbers of the user, of the group, and of all groups.
+struct Identity {
+    user: u32,
+    group: u32,
+    groups: Vec<u32>,
+}
+
+impl Identity {
+    fn own() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let numbers = |title: &str| -> Vec<u32> {
+            let row = status.lines().find_map(|line| line.strip_prefix(title)).unwrap_or_default();
+            row.split_whitespace().filter_map(|number| number.parse().ok()).collect()
+        };
+        let first = |title: &str| numbers(title).first().copied().unwrap_or(0);
+        let (user, group) = (first("Uid:"), first("Gid:"));
+        let mut groups = numbers("Groups:");
+        groups.push(group);
+        groups.sort_unstable();
+        groups.dedup();
+        Self { user, group, groups }
+    }
+}
+
+/// The name that a number has in `/etc/passwd` or `/etc/group`.
+fn name_of(file: &str, number: u32) -> Option<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let mut rows = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let row = rows.find(|row| row.get(2).and_then(|text| text.parse().ok()) == Some(number));
+    row.and_then(|row| row.first().map(|name| (*name).to_owned())).or_else(|| (number == 0).then(|| "root".to_owned()))
+}
+
+const USERS: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
+
 pub async fn id(process: &Process) -> Ended {
     let options = Options::of(&process.args, "ugnGr", &[])?;
-    let text = match (options.has('u') || options.has('g') || options.has('G'), options.has('n')) {
-        (true, true) => "root",
-        (true, false) => "0",
-        _ => "uid=0(root) gid=0(root) groups=0(root)",
+    let Identity { user, group, groups } = Identity::own();
+    let short = |file: &str, number: u32| match name_of(file, number).filter(|_| options.has('n')) {
+        Some(name) => name,
+        None => number.to_string(),
     };
-    say(process, text).await
+    let long = |file: &str, number: u32| match name_of(file, number) {
+        Some(name) => format!("{number}({name})"),
+        None => number.to_string(),
+    };
+    let text = if options.has('u') {
+        short(USERS, user)
+    } else if options.has('g') {
+        short(GROUPS, group)
+    } else if options.has('G') {
+        groups.iter().map(|group| short(GROUPS, *group)).collect::<Vec<_>>().join(" ")
+    } else {
+        let all: Vec<String> = groups.iter().map(|group| long(GROUPS, *group)).collect();
+        format!("uid={} gid={} groups={}", long(USERS, user), long(GROUPS, group), all.join(","))
+    };
+    say(process, &text).await
 }
 
 pub async fn whoami(process: &Process) -> Ended {
-    say(process, "root").await
+    let user = Identity::own().user;
+    match name_of(USERS, user) {
+        Some(name) => say(process, &name).await,
+        None => Err(format!("unknown uid {user}").into()),
+    }
 }
 
 pub async fn tty(process: &Process) -> Ended {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::ast::{Arm, Body, Chain, Command, List, Pipeline, Redirected, Redirection, Word};
+use super::ast::{Arm, Body, Chain, Command, List, Piece, Pipeline, Redirected, Redirection, Word};
 use super::words;
 
 #[derive(Debug)]
@@ -41,6 +41,12 @@ pub struct Parser {
 
 const RESERVED: [&str; 8] = ["then", "else", "elif", "fi", "do", "done", "esac", "}"];
 const DEPTH_MAX: usize = 200;
+/// What is a word of its own in `[[ … ]]`.
+const CONDITIONAL: [&str; 6] = ["&&", "||", "(", ")", "<", ">"];
+
+fn is_bare(word: &Word, text: &str) -> bool {
+    matches!(word.as_slice(), [Piece::Bare(bare)] if bare == text)
+}
 
 impl Parser {
     pub fn new(text: &str) -> Self {
@@ -448,11 +454,39 @@ impl Parser {
                 }
             }
             words.push(self.word()?);
+            if words.len() == 1 && is_bare(&words[0], "[[") {
+                self.bracketed(&mut words)?;
+            }
         }
         if assignments.is_empty() && words.is_empty() && redirections.is_empty() {
             return Err(self.unexpected());
         }
         Ok(Command { body: Body::Simple { assignments, words }, redirections })
+    }
+
+    /// What stands between `[[` and `]]`: operators of commands are its own there, and nothing is split or looked up as a
+    /// pattern of files.
+    fn bracketed(&mut self, words: &mut Vec<Word>) -> Parsed<()> {
+        let mut expression = false;
+        loop {
+            self.lines()?;
+            if self.at >= self.text.len() {
+                return Err(ParseError::Incomplete("[["));
+            }
+            let operator = CONDITIONAL.iter().find(|operator| self.starts(operator)).filter(|_| !expression);
+            if let Some(operator) = operator {
+                self.at += operator.len();
+                words.push(vec![Piece::Quoted((*operator).to_owned())]);
+                continue;
+            }
+            let word = if expression { self.regular()? } else { self.word()? };
+            if is_bare(&word, "]]") {
+                words.push(word);
+                return Ok(());
+            }
+            expression = is_bare(&word, "=~");
+            words.push(vec![Piece::Double(word)]);
+        }
     }
 
     fn assignment(&mut self) -> Parsed<Option<(String, bool, Word)>> {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::ast::{Arm, Body, Chain, Command, List, Pipeline};
-use super::{Flow, Later, Ran, Shell, Variable, builtins, pattern};
+use super::{Flow, Later, Ran, Shell, Variable, builtins, pattern, words};
 use crate::applets;
 use crate::io::{Input, Output, breathe, pipe};
 use crate::process::{Process, absolute};
@@ -371,6 +371,14 @@ impl Shell {
     }
 
     /// An applet, or a script that somebody names by its path.
+    /// What a regular expression finds is kept for the script.
+    fn keep_match(&mut self, text: &str, expression: &str) {
+        let found = regex::Regex::new(expression).ok().and_then(|expression| expression.captures(text));
+        for (part, text) in found.iter().flat_map(regex::Captures::iter).enumerate() {
+            self.set_variable(&words::matched(part), text.map_or_else(String::new, |text| text.as_str().to_owned()));
+        }
+    }
+
     pub async fn program(&mut self, name: &str, words: Vec<String>, given: &[(String, String)]) -> Ran {
         let process = Process {
             args: words,
@@ -381,6 +389,9 @@ impl Shell {
             stderr: self.files.error(),
             terminal: self.process.terminal.clone(),
         };
+        if let ["[[", left, "=~", right, "]]"] = *process.args.iter().map(String::as_str).collect::<Vec<_>>() {
+            self.keep_match(left, right);
+        }
         if applets::find(name).is_some() {
             let work = applets::run(process);
             let trapped = self.traps.contains_key(signals::NAME);

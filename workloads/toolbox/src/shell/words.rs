@@ -7,6 +7,14 @@ use super::parser::{ParseError, Parser};
 
 type Parsed<T> = Result<T, ParseError>;
 
+/// What the last regular expression of `[[` has found.
+const MATCHED: &str = "BASH_REMATCH";
+
+/// The variable that holds one of its parts.
+pub fn matched(part: usize) -> String {
+    if part == 0 { MATCHED.to_owned() } else { format!("{MATCHED}[{part}]") }
+}
+
 /// A word of plain text.
 pub fn literal(text: &str) -> Word {
     vec![Piece::Bare(text.to_owned())]
@@ -76,6 +84,11 @@ impl Parser {
     pub(super) fn word(&mut self) -> Parsed<Word> {
         let word = self.pieces(|c| c.is_whitespace() || ";|&()<>".contains(c))?;
         if word.is_empty() { Err(self.unexpected()) } else { Ok(word) }
+    }
+
+    /// A regular expression: parentheses and bars are part of it.
+    pub(super) fn regular(&mut self) -> Parsed<Word> {
+        self.pieces(char::is_whitespace)
     }
 
     fn pieces(&mut self, ends: impl Fn(char) -> bool) -> Parsed<Word> {
@@ -327,6 +340,15 @@ impl Parser {
 
     fn parameter_name(&mut self) -> Option<String> {
         if let Some(name) = self.name() {
+            // The one array that there is: what a regular expression has found.
+            if name == MATCHED
+                && self.peek() == Some('[')
+                && let Some(digit) = self.ahead(1).filter(char::is_ascii_digit)
+                && self.ahead(2) == Some(']')
+            {
+                self.at += 3;
+                return Some(matched(digit as usize - '0' as usize));
+            }
             return Some(name);
         }
         let c = self.peek()?;

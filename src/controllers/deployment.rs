@@ -33,6 +33,7 @@ mod model;
 mod plan;
 mod recreate;
 mod revisions;
+mod rollback;
 mod rolling;
 mod scaling;
 mod status;
@@ -100,6 +101,10 @@ impl Reconcile for Deployments {
         let claims = claims::claims(&deployment.metadata, &selector, &self.sets);
         if !claims.settled() {
             claims.settle(&self.client, &controlled_by(deployment.as_ref())).await?;
+            return Ok(Next::Done);
+        }
+        if let Some(rollback) = rollback::plan(&deployment, &claims.owned) {
+            self.roll_back(rollback).await?;
             return Ok(Next::Done);
         }
         let pod_counts = |set: &ReplicaSet| {

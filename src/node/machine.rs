@@ -37,6 +37,8 @@ pub(crate) use status::{Addresses, is_ours};
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// Why a pod ends that has run for as long as it may.
+const DEADLINE: &str = "DeadlineExceeded";
 /// A container that ran this long has left its crashes behind.
 const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 /// A missing ConfigMap is looked for again after this.

@@ -21,6 +21,7 @@ pub use quality::quality_of_service;
 
 /// How long a pod is given to end when nobody says.
 const GRACE_SECONDS: i64 = 30;
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// The row.
 pub fn kind() -> Kind {
@@ -96,6 +97,11 @@ impl Behaviour for Pod {
         let mut faults = Faults::new();
         let empty = json!({});
         pod_spec_faults(&mut faults, get(object, "spec").unwrap_or(&empty), "spec");
+        let cost = get(object, "metadata").and_then(|meta| get(meta, "annotations")?.get(DELETION_COST)?.as_str());
+        if let Some(cost) = cost.filter(|cost| !cost.is_empty() && cost.parse::<i32>().is_err()) {
+            let place = format!("metadata.annotations[{DELETION_COST}]");
+            faults.push(FieldError::invalid(place, &json!(cost), "must be a 32bit integer"));
+        }
         if let Some(old) = old {
             update::update_faults(&mut faults, object, old);
         } else {

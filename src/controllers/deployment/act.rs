@@ -9,6 +9,7 @@ use kube::core::Status;
 use serde_json::json;
 
 use super::plan::{Change, Plan};
+use super::rollback::Rollback;
 use super::{Deployments, conditions, model, revisions, template};
 use crate::owners::{controller_of, name, namespace};
 
@@ -38,6 +39,20 @@ impl Deployments {
         }
         let status = plan.status.clone().or_else(|| deployment.status.clone()).unwrap_or_default();
         Ok(self.publish(deployment, metadata, status).await?)
+    }
+
+    /// Writes the Deployment with its old template; the watch brings it back.
+    pub(super) async fn roll_back(&self, rollback: Rollback) -> Result<(), RunError> {
+        let Rollback { deployment, news: (bad, reason, message) } = rollback;
+        let api = Api::<Deployment>::namespaced(self.client.clone(), namespace(&deployment.metadata));
+        let written = api.replace(name(&deployment.metadata), &PostParams::default(), &deployment).await?;
+        self.own.wrote(&Key::of(&deployment), &written.metadata, &self.deployments);
+        if bad {
+            self.events.warning(&deployment, reason, message);
+        } else {
+            self.events.normal(&deployment, reason, message);
+        }
+        Ok(())
     }
 
     async fn create(

@@ -14,14 +14,13 @@ const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const HISTORY_CHARS_MAX: usize = 2000;
 
 /// What describes the Deployment itself and is not for its ReplicaSets.
-const NOT_COPIED: [&str; 6] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    REVISION,
-    HISTORY,
-    DESIRED,
-    MAX,
-    "deprecated.deployment.rollback.to",
-];
+const NOT_COPIED: [&str; 6] =
+    ["kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAX, super::rollback::ROLLBACK_TO];
+
+/// Whether an annotation describes what the template is for, and not the Deployment.
+pub(super) fn is_copied(name: &str) -> bool {
+    !NOT_COPIED.contains(&name) && !name.starts_with("coracle.dev/canary")
+}
 
 pub(super) fn revision(set: &ReplicaSet) -> i64 {
     number(set, REVISION).unwrap_or(0)
@@ -41,7 +40,7 @@ pub(super) fn annotate_new(deployment: &Deployment, set: &mut ReplicaSet, revisi
     let copied: BTreeMap<String, String> = deployment
         .annotations()
         .iter()
-        .filter(|(name, _)| !NOT_COPIED.contains(&name.as_str()) && !name.starts_with("coracle.dev/canary"))
+        .filter(|(name, _)| is_copied(name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     let before = number(set, REVISION);

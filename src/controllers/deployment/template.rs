@@ -33,6 +33,15 @@ fn without_hash(template: &PodTemplateSpec) -> ObjectMeta {
     meta
 }
 
+/// A ReplicaSet's template as its Deployment had it.
+pub(super) fn without_hash_label(template: &PodTemplateSpec) -> PodTemplateSpec {
+    let mut template = template.clone();
+    if let Some(labels) = template.metadata.as_mut().and_then(|meta| meta.labels.as_mut()) {
+        labels.remove(HASH_LABEL);
+    }
+    template
+}
+
 /// A ReplicaSet for the Deployment's template with no pods yet.
 pub(super) fn new_set(deployment: &Deployment) -> ReplicaSet {
     let Some(spec) = &deployment.spec else { return ReplicaSet::default() };

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::model::{available, replicas, resize};
 use super::plan::{Plan, plan};
+use super::rollback;
 
 fn start() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(1_000)
@@ -309,6 +310,38 @@ fn the_history_keeps_as_many_old_replica_sets_as_it_may() {
         world.roll_out();
     }
     assert_eq!(world.sets.len(), 3);
+}
+
+#[test]
+fn an_annotation_goes_back_to_a_revision() {
+    let mut world = World::new(1, "1", "0");
+    world.settle();
+    world.deployment.metadata.annotations.get_or_insert_default().insert("about".into(), "two".into());
+    world.spec().template = template("two");
+    world.settle();
+    let image = |deployment: &Deployment| {
+        let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+        pod.and_then(|pod| pod.containers[0].image.clone()).unwrap_or_default()
+    };
+    let asked = |to: &str| {
+        let mut deployment = world.deployment.clone();
+        deployment.metadata.annotations.get_or_insert_default().insert(rollback::ROLLBACK_TO.into(), to.into());
+        let sets: Vec<_> = world.sets.iter().cloned().map(Arc::new).collect();
+        let rollback = rollback::plan(&deployment, &sets)?;
+        let annotations = rollback.deployment.metadata.annotations.clone().unwrap_or_default();
+        assert!(!annotations.contains_key(rollback::ROLLBACK_TO));
+        assert_eq!(annotations.contains_key("about"), image(&rollback.deployment) == "two");
+        Some(format!("{} {}: {}", image(&rollback.deployment), rollback.news.1, rollback.news.2))
+    };
+    let to_one = "one DeploymentRollback: Rolled back deployment \"web\" to revision 1";
+    assert_eq!(asked("0").as_deref(), Some(to_one));
+    assert_eq!(asked("1").as_deref(), Some(to_one));
+    let same = "two DeploymentRollbackTemplateUnchanged: The rollback revision contains the same template as current \
+                deployment \"web\"";
+    assert_eq!(asked("2").as_deref(), Some(same));
+    let unknown = "two DeploymentRollbackRevisionNotFound: Unable to find the revision to rollback to.";
+    assert_eq!(asked("9").as_deref(), Some(unknown));
+    assert_eq!(asked("none"), None);
 }
 
 proptest! {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use base::backoff::Backoff;
 
 use super::{
-    BACKOFF_FIRST, BACKOFF_MAX, Effect, Eviction, GRACE_LEAST, HEALTHY_AFTER, Judgement, Moment, Phase, PodMachine,
-    RestartAll, Role, State, Trackers, event, pod_event, span, terminated,
+    BACKOFF_FIRST, BACKOFF_MAX, DEADLINE, Effect, Eviction, GRACE_LEAST, HEALTHY_AFTER, Judgement, Moment, Phase,
+    PodMachine, RestartAll, Role, State, Trackers, event, pod_event, span, terminated,
 };
 use crate::sandbox::Exit;
 
@@ -110,8 +110,8 @@ impl PodMachine {
 
     pub(super) fn expire(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let message = "Pod was active on the node longer than the specified deadline".to_owned();
-        effects.push(pod_event(false, "DeadlineExceeded", message.clone()));
-        self.judge(Judgement { reason: "DeadlineExceeded", message, disruption: false }, self.plan.grace, now);
+        effects.push(pod_event(false, DEADLINE, message.clone()));
+        self.judge(Judgement { reason: DEADLINE, message, disruption: false }, self.plan.grace, now);
     }
 
     pub(super) fn evict(&mut self, eviction: Eviction, now: Moment, effects: &mut Vec<Effect>) {

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::restart_all::{self, RestartAll};
-use super::{Container, ContainerPlan, Moment, Phase, PodMachine, Role, State, Termination};
+use super::{Container, ContainerPlan, DEADLINE, Moment, Phase, PodMachine, Role, State, Termination};
 
 /// Where the pod is.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,16 @@ impl PodMachine {
         let (reason, message) =
             judgement.map(|judgement| (judgement.reason.to_owned(), judgement.message.clone())).unzip();
         let text = |address: IpAddr| address.to_string();
+        // Of a pod that was sent away before it began, its reason is all there is to tell.
+        let began = |container: &Container| {
+            container.has_run || container.last.is_some() || matches!(container.state, State::Terminated(_))
+        };
+        let sent_away =
+            judgement.is_some_and(|judgement| judgement.reason != DEADLINE) && !self.containers.iter().any(began);
         let statuses = |roles: &[Role]| {
+            if sent_away {
+                return None;
+            }
             let some = self.plan.containers.iter().zip(&self.containers).filter(|(plan, _)| roles.contains(&plan.role));
             let all: Vec<ContainerStatus> = some.map(|(plan, container)| container.status(plan)).collect();
             Some(all).filter(|all| !all.is_empty())

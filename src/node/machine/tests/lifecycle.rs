@@ -244,6 +244,17 @@ fn an_evicted_pod_is_sent_nothing_more_and_fails_once_it_has_ended() {
 }
 
 #[test]
+fn a_pod_that_its_node_would_not_have_tells_why_and_nothing_of_containers() {
+    let mut story = Story::new(one());
+    let message = "Pod was rejected: Node didn't have enough resource: cpu".to_owned();
+    story.feed(Input::Evict(Eviction { reason: "OutOfcpu", message, grace: Duration::ZERO, disruption: false }));
+    let status = story.status();
+    assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("OutOfcpu")));
+    // kubectl prints what a container waits for before the reason of its pod.
+    assert!(status.container_statuses.is_none() && status.init_container_statuses.is_none());
+}
+
+#[test]
 fn a_deadline_that_is_set_later_counts_from_the_start() {
     let mut story = Story::new(one());
     story.up(0);

@@ -54,7 +54,41 @@ async fn hooks_probes_and_last_words_are_the_containers_own() {
         .await
         .unwrap();
     let fallback = "terminationMessagePolicy: FallbackToLogsOnError";
+    // A user of its own, a folder to begin in, a root that is new with each run and cannot be written where the spec says so.
+    let user = "securityContext: { runAsNonRoot: true, runAsUser: 65534, readOnlyRootFilesystem: true }, workingDir: /work/here, \
+                terminationMessagePolicy: FallbackToLogsOnError";
+    let script = "id -u; pwd; cd .; ls | wc -l; echo x > /file; exit 6";
+    apply_text(&cluster, &shell("user", "", script, user)).await.unwrap();
+    let script = "cat old >&2; echo > old; [[ -e /v/once ]] && exit 0; touch /v/once; exit 42";
+    let rules = "restartPolicy: Never, restartPolicyRules: [{ action: RestartAllContainers, exitCodes: { operator: In, values: [42] } }]";
+    let again = format!("{mounted}, workingDir: /tmp/mine, {rules}");
+    apply_text(&cluster, &shell("again", volume, script, &again)).await.unwrap();
+    let root = "securityContext: { runAsNonRoot: true, runAsUser: 0 }";
+    apply_text(&cluster, &shell("root", "", "true", root)).await.unwrap();
     apply_text(&cluster, &shell("log", "", "echo as the log says; exit 5", fallback)).await.unwrap();
+
+    let status = phase(&cluster, "user", "Failed").await;
+    let message = status.pointer("/containerStatuses/0/state/terminated/message").unwrap();
+    assert_eq!(message, "65534\n/work/here\n0\nsh: can't create /file: Read-only file system\n");
+    let status = phase(&cluster, "again", "Succeeded").await;
+    assert_eq!(status["containerStatuses"][0]["restartCount"], 1, "{status}");
+    let conditions = status["conditions"].as_array().unwrap();
+    assert!(conditions.iter().any(|row| row["type"] == "AllContainersRestarting" && row["status"] == "False"));
+    assert!(conditions.iter().any(|row| row["type"] == "PodReadyToStartContainers" && row["status"] == "False"));
+    let call = Call::get("/api/v1/namespaces/default/pods/again/log").accept("*/*");
+    let log = String::from_utf8_lossy(&connection(&cluster).send(call).await.unwrap().body).into_owned();
+    assert!(log.contains("can't open 'old'"), "the root of the first run was seen: {log}");
+    let waiting = pod_until(&cluster, "root", "it is refused", |pod| {
+        pod.pointer("/status/containerStatuses/0/state/waiting")
+            .filter(|waiting| waiting["message"].is_string())
+            .cloned()
+    })
+    .await;
+    assert_eq!(waiting["reason"], "CreateContainerConfigError");
+    assert!(
+        waiting["message"].as_str().unwrap().starts_with("container's runAsUser breaks non-root policy"),
+        "{waiting}"
+    );
 
     pod_until(&cluster, "hooked", "it is ready", |pod| {
         (pod.pointer("/status/containerStatuses/0/ready")? == true).then_some(())

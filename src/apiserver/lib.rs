@@ -26,6 +26,7 @@ mod forwarding;
 pub mod gateway;
 mod health;
 mod journal;
+mod lingering;
 mod listener;
 mod metrics_api;
 mod packing;

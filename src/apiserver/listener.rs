@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::authentication::PeerCertificate;
+use crate::lingering::{Lingering, read_on};
 use crate::server::{ApiServer, Door, Identity};
 
 /// How long an error of `accept` (no file descriptors left, mostly) keeps the listener from trying again.
@@ -114,10 +115,13 @@ impl Connections {
         };
         let peer = peer(&stream);
         let door = self.door;
+        let (rest, rests) = tokio::sync::mpsc::unbounded_channel();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (door, peer) = (door.clone(), peer.clone());
+            let (door, peer, rest) = (door.clone(), peer.clone(), rest.clone());
             async move {
-                let mut request = request.map(Body::new);
+                let (parts, body) = request.into_parts();
+                let body = Body::new(Lingering::new(body, &parts.headers, &rest));
+                let mut request = Request::from_parts(parts, body);
                 if let Some(peer) = peer {
                     request.extensions_mut().insert(peer);
                 }
@@ -125,7 +129,12 @@ impl Connections {
             }
         });
         let connection = self.http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
+        let ended = tokio::select! {
+            biased;
+            ended = watcher.watch(connection) => ended,
+            () = read_on(rests) => Ok(()),
+        };
+        if let Err(error) = ended {
             tracing::debug!(error = %error, "a connection ended");
         }
     }

@@ -19,6 +19,11 @@ pub(crate) fn is_registry(path: &str) -> bool {
     path == "/v2" || path.starts_with("/v2/")
 }
 
+/// The verb that a request to the registry needs. Who may push may also give up what he has not finished.
+pub(crate) fn verb<'a>(path: &str, verb: &'a str) -> &'a str {
+    if verb == "delete" && is_registry(path) && path.contains("/blobs/uploads/") { "put" } else { verb }
+}
+
 /// Takes the password of basic authentication for a token, where no better credentials came along.
 pub(crate) fn credentials(headers: &HeaderMap, found: Credentials) -> Credentials {
     if found.bearer.is_some() {
@@ -82,6 +87,8 @@ mod tests {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(sent))]);
             assert_eq!(password(&headers).as_deref(), wanted, "{sent}");
         }
+        assert_eq!(verb("/v2/x/blobs/uploads/17", "delete"), "put");
+        assert_eq!(verb("/v2/x/manifests/v1", "delete"), "delete");
         assert!(is_registry("/v2/x/tags/list") && is_registry("/v2") && !is_registry("/v2beta1"));
     }
 }

@@ -375,6 +375,7 @@ pub(crate) fn access_request(user: &UserInfo, asked: &Asked, query: &Query) -> A
     let mut access = AccessRequest { user: user.clone(), verb: asked.verb.to_owned(), ..AccessRequest::default() };
     let Some(resource) = &asked.resource else {
         access.path.clone_from(&asked.path);
+        access.verb = registry_door::verb(&asked.path, asked.verb).to_owned();
         return access;
     };
     access.group.clone_from(&resource.group);

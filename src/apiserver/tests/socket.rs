@@ -119,6 +119,19 @@ async fn strangers_see_health_only() {
     assert!(listening.raw(&ask("/healthz")).await.ends_with("ok"));
 }
 
+/// Many clients write all of a request before they read.
+#[tokio::test]
+async fn who_pushes_much_without_rights_reads_that_he_has_none() {
+    let listening = listen().await;
+    let mut request = "PUT /v2/x/blobs/uploads/1 HTTP/1.1\r\nhost: x\r\ncontent-length: 33554432\r\n\r\n".to_owned();
+    request.push_str(&"x".repeat(32 << 20));
+    request.push_str("GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    let answers = listening.raw(&request).await;
+    assert!(answers.starts_with("HTTP/1.1 401 Unauthorized\r\n") && answers.contains("UNAUTHORIZED"), "{answers}");
+    // The connection is as good as before.
+    assert!(answers.contains("HTTP/1.1 200 OK\r\n"), "{answers}");
+}
+
 /// Port 80 says everything back, the others are closed.
 #[derive(Default)]
 struct Echo(parking_lot::Mutex<tokio::task::JoinSet<()>>);

@@ -24,6 +24,8 @@ use crate::{Digest, ImageStore};
 
 const UPLOADS_MAX: usize = 64;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// Where there is no room for another, the one goes that has rested for longest, if for so long.
+const RESTED: Duration = Duration::from_secs(60);
 
 /// All uploads of a store.
 #[derive(Default)]
@@ -64,7 +66,10 @@ impl Uploads {
             let mut open = self.open.lock();
             open.retain(|_, entry| entry.touched.elapsed() < FORGOTTEN_AFTER);
             if open.len() >= UPLOADS_MAX {
-                return Err(too_many());
+                let oldest = open.iter().min_by_key(|(_, entry)| entry.touched);
+                let oldest = oldest.filter(|(_, entry)| entry.touched.elapsed() >= RESTED).map(|(id, _)| id.clone());
+                let Some(oldest) = oldest else { return Err(too_many()) };
+                open.remove(&oldest);
             }
         }
         let number = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

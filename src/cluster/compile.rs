@@ -1,6 +1,6 @@
 //! From an image to a program: out of the cache, or compiled where it can do no harm.
 //!
-//! Small components are compiled on a thread of this process: their bounds keep that short. Larger ones are compiled in a
+//! Small and simple components are compiled on a thread of this process, which does not take long. Others are compiled in a
 //! process of their own, the same binary, which is ended when it takes too long, takes too much memory, or nobody waits for it
 //! any more. A compiler that falls over takes nobody with it.
 //!
@@ -17,9 +17,6 @@ use runtime::{Form, LoadError, Program, Runtime, Server};
 mod child;
 
 pub use child::{COMPILE_VERB, compile_component};
-
-/// Components up to this size are compiled in this process.
-const HERE_BYTES_MAX: usize = 1 << 20;
 
 /// Components from this size on are worth a draft.
 const DRAFT_BYTES_MIN: u64 = 2 << 20;
@@ -137,7 +134,7 @@ fn draft_order<'a>(image: &'a Resolved, engine_key: &'a str, owner: &'a str) -> 
 
 fn compile(runtime: &Runtime, compiler: Option<PathBuf>, form: Form, work: &Work) -> Result<Vec<u8>, ArtifactError> {
     match compiler {
-        Some(compiler) if work.bytes.len() > HERE_BYTES_MAX => child::compile(&compiler, word(form), work),
+        Some(compiler) if !work.is_simple => child::compile(&compiler, word(form), work),
         _ => runtime.compile(&work.bytes, form).map_err(|error| ArtifactError::Compile(base::report(&error))),
     }
 }

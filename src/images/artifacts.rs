@@ -23,6 +23,7 @@ use crate::{Digest, ImageStore};
 mod bounds;
 mod files;
 mod queue;
+mod simple;
 
 pub use bounds::{Bounds, BoundsError, TooComplex};
 pub use files::Compiled;
@@ -30,7 +31,7 @@ pub use files::Compiled;
 use files::Files;
 use queue::{Permit, Queue};
 
-/// Components up to this size are compiled in a blink, and never behind larger ones.
+/// Components up to this size are compiled in a blink, and never behind larger ones, unless they are no simple ones.
 const QUICK_BYTES_MAX: u64 = 512 << 10;
 /// What the form of an order is called that is made in haste, to be replaced by a better one: it waits for no other.
 pub const DRAFT: &str = "draft";
@@ -97,6 +98,8 @@ pub struct Work {
     pub until: Instant,
     /// The bounds that hold.
     pub bounds: Bounds,
+    /// Whether it is so small and plain that compiling it takes a moment, as far as one sees.
+    pub is_simple: bool,
     wanted: Weak<Job>,
 }
 
@@ -229,9 +232,12 @@ impl Artifacts {
         compile: impl FnOnce(&Work) -> Result<Vec<u8>, ArtifactError> + Send + 'static,
     ) -> Result<watch::Receiver<Outcome>, ArtifactError> {
         let size = std::fs::metadata(order.source).map_or(0, |data| data.len());
+        let source = order.source.to_owned();
+        let look = move || size <= simple::BYTES_MAX && std::fs::read(&source).is_ok_and(|it| simple::is_simple(&it));
+        let is_simple = tokio::task::spawn_blocking(look).await.unwrap_or(false);
         let queue = match order.form {
             DRAFT => &self.inner.drafts,
-            _ if size <= QUICK_BYTES_MAX => &self.inner.quick,
+            _ if size <= QUICK_BYTES_MAX && is_simple => &self.inner.quick,
             _ => &self.inner.heavy,
         };
         let permit = queue.turn(order.owner).await;
@@ -248,6 +254,7 @@ impl Artifacts {
             job: Arc::downgrade(job),
             sender,
             permit,
+            is_simple,
         };
         // A thread of its own: its low priority must not stay with a pooled thread.
         let thread = std::thread::Builder::new().name("compile".to_owned()).spawn(move || running.run(compile));
@@ -265,6 +272,7 @@ struct Running {
     sender: watch::Sender<Outcome>,
     /// Held by the thread and not by whoever asked, who may go away long before it ends.
     permit: Permit,
+    is_simple: bool,
 }
 
 impl Running {
@@ -297,6 +305,7 @@ impl Running {
             scratch: inner.files.scratch(),
             until: Instant::now() + inner.bounds.time.max(Duration::from_millis(1)),
             bounds: inner.bounds,
+            is_simple: self.is_simple,
             wanted: self.job.clone(),
         };
         let compiled = compile(&work);

@@ -71,7 +71,7 @@ fn used(object: &Value, resource: &str) -> String {
     };
     let containers = object.get("containers").and_then(Value::as_array).into_iter().flatten();
     let sum: u64 = containers.map(|container| number(container.get("usage"))).sum();
-    format!("{}{unit}", sum + number(object.get("usage")))
+    quantity(sum + number(object.get("usage")), unit)
 }
 
 pub(crate) async fn answer(call: Call) -> Result<Reply, Status> {
@@ -213,7 +213,11 @@ fn about(kind: &str, of: &Value, usage: &NodeUsage) -> Value {
 }
 
 fn figures(nanocores: u64, bytes: u64) -> Value {
-    json!({ "cpu": format!("{nanocores}n"), "memory": format!("{}Ki", bytes.div_ceil(1024)) })
+    json!({ "cpu": quantity(nanocores, "n"), "memory": quantity(bytes.div_ceil(1024), "Ki") })
+}
+
+fn quantity(amount: u64, unit: &str) -> String {
+    if amount == 0 { "0".to_owned() } else { format!("{amount}{unit}") }
 }
 
 /// As Go writes a duration.
@@ -244,5 +248,7 @@ mod tests {
             { "name": "a", "usage": { "cpu": "5n", "memory": "2Ki" } }, { "name": "b", "usage": { "cpu": "7n", "memory": "1Ki" } },
         ] });
         assert_eq!((used(&object, "cpu").as_str(), used(&object, "memory").as_str()), ("12n", "3Ki"));
+        let object = json!({ "usage": figures(0, 0) });
+        assert_eq!((used(&object, "cpu").as_str(), used(&object, "memory").as_str()), ("0", "0"));
     }
 }

@@ -357,6 +357,10 @@ impl Container for Serving {
         stats(self.server.stats())
     }
 
+    fn pulse(&self) -> (Duration, Option<Duration>) {
+        self.server.pulse()
+    }
+
     fn resize(&self, to: node::Limits) -> bool {
         self.server.resize(limits(to));
         true
@@ -388,6 +392,10 @@ impl Container for Command {
 
     fn stats(&self) -> Stats {
         stats(self.running.stats())
+    }
+
+    fn pulse(&self) -> (Duration, Option<Duration>) {
+        self.running.pulse()
     }
 
     fn resize(&self, to: node::Limits) -> bool {

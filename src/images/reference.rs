@@ -60,7 +60,7 @@ impl Reference {
     }
 
     /// `registry/repository@digest`
-    pub(crate) fn at(&self, digest: &Digest) -> String {
+    pub fn at(&self, digest: &Digest) -> String {
         format!("{}/{}@{digest}", self.registry, self.repository)
     }
 }

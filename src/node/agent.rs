@@ -14,7 +14,6 @@ use client::informers::{Informer, Informers, Key, Selection};
 use images::ImageStore;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolume, Pod, Service};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use network::PodNetwork;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
@@ -431,8 +430,8 @@ impl Agent {
     /// How long it took from the making of a pod to here.
     fn count(&self, pod: &Pod) {
         let begun = pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
-        if let Some(Time(made)) = pod.metadata.creation_timestamp.as_ref().filter(|_| !begun) {
-            let took = Timestamp::now().duration_since(*made).try_into().unwrap_or_default();
+        if let Some(made) = crate::figures::made_at(pod).filter(|_| !begun) {
+            let took = Timestamp::now().duration_since(made).try_into().unwrap_or_default();
             self.context.figures.stages.schedule.observe(took);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
@@ -21,6 +22,15 @@ pub struct Present {
     pub limits: Limits,
     /// Itself.
     pub container: Arc<dyn Container>,
+    pub(crate) measured: Arc<Measured>,
+}
+
+/// What was last measured of a container.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    pub cpu_ns: AtomicU64,
+    /// Whether its first response was counted.
+    pub answered: AtomicBool,
 }
 
 type Key = (String, String);
@@ -42,9 +52,14 @@ impl Presence {
         self.containers.lock().values().cloned().collect()
     }
 
+    /// Looks at all of them, as briefly as it can.
+    pub(crate) fn each(&self, look: impl FnMut(&Present)) {
+        self.containers.lock().values().for_each(look);
+    }
+
     pub(crate) fn add(&self, id: ContainerId, image: &str, limits: Limits, container: Arc<dyn Container>) {
         let key = (id.uid.clone(), id.container.clone());
-        let present = Present { id, since: SystemTime::now(), image: image.into(), limits, container };
+        let present = Present { id, since: SystemTime::now(), image: image.into(), limits, container, measured: Arc::default() };
         self.containers.lock().insert(key, present);
     }
 

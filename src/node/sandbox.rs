@@ -43,6 +43,13 @@ pub trait Container: Send + Sync + 'static {
     /// What it uses and has used.
     fn stats(&self) -> Stats;
 
+    /// Of that, its time on a core, and how long it took to its first response: what all containers are asked for every few
+    /// seconds.
+    fn pulse(&self) -> (Duration, Option<Duration>) {
+        let stats = self.stats();
+        (stats.cpu_time, stats.first_byte)
+    }
+
     /// Holds it to other limits from now on, without a restart. `false`: it goes on as it was started.
     fn resize(&self, _limits: Limits) -> bool {
         false

@@ -1,7 +1,8 @@
 //! What the node and its containers use, measured from time to time, and the pages on which it is told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use base::Tasks;
@@ -13,7 +14,7 @@ use parking_lot::Mutex;
 use crate::context::Context;
 use crate::present::Present;
 use crate::pressure::Thresholds;
-use crate::sandbox::{ContainerId, Stats};
+use crate::sandbox::Stats;
 
 mod cadvisor;
 mod kubelet;
@@ -80,9 +81,6 @@ struct Sample {
     at: Instant,
     time: SystemTime,
     process: Duration,
-    containers: HashMap<ContainerId, Duration>,
-    /// Those whose first response was counted.
-    answered: HashSet<ContainerId>,
 }
 
 /// What pages are made of beside what is measured.
@@ -96,13 +94,7 @@ pub(crate) struct About {
 impl NodeStats {
     /// Begins to measure; ends with `tasks`.
     pub(crate) fn start(about: About, context: Arc<Context>, pods: Informer<Pod>, tasks: &Tasks) -> Self {
-        let before = Sample {
-            at: Instant::now(),
-            time: SystemTime::now(),
-            process: base::os::process().cpu_time,
-            containers: HashMap::new(),
-            answered: HashSet::new(),
-        };
+        let before = Sample { at: Instant::now(), time: SystemTime::now(), process: base::os::process().cpu_time };
         let About { name, version, folder, thresholds } = about;
         let (began, before) = (SystemTime::now(), Mutex::new(before));
         let stats =
@@ -123,23 +115,21 @@ impl NodeStats {
         stats
     }
 
+    /// Measures all containers: one look at each, without anything kept apart from it, as there may be a hundred thousand.
     fn sample(&self) {
         let process = base::os::process().cpu_time;
-        let present = self.shared.context.presence.all();
+        let first_byte = &self.shared.context.figures.stages.first_byte;
         let mut before = self.shared.before.lock();
-        let mut containers = HashMap::with_capacity(present.len());
-        let mut answered = HashSet::new();
-        for one in present {
-            let stats = one.container.stats();
-            if let Some(took) = stats.first_byte {
-                if !before.answered.contains(&one.id) {
-                    self.shared.context.figures.stages.first_byte.observe(took);
-                }
-                answered.insert(one.id.clone());
+        self.shared.context.presence.each(|one| {
+            let (used, answered) = one.container.pulse();
+            one.measured.cpu_ns.store(nanos(used), Ordering::Relaxed);
+            if let Some(took) = answered
+                && !one.measured.answered.swap(true, Ordering::Relaxed)
+            {
+                first_byte.observe(took);
             }
-            containers.insert(one.id, stats.cpu_time);
-        }
-        *before = Sample { at: Instant::now(), time: SystemTime::now(), process, containers, answered };
+        });
+        *before = Sample { at: Instant::now(), time: SystemTime::now(), process };
     }
 
     /// The newest figures.
@@ -153,11 +143,12 @@ impl NodeStats {
         let window = if fresh { lived.min(APART) } else { before.at.elapsed() };
         let containers = shared.context.presence.all().into_iter().map(|present| {
             let stats = present.container.stats();
-            let measured = before.containers.get(&present.id).filter(|_| !fresh);
             let age = present.since.elapsed().unwrap_or(window);
-            let (used, over) = match measured {
-                Some(earlier) => (stats.cpu_time.saturating_sub(*earlier), window),
-                None => (stats.cpu_time, age),
+            let (used, over) = if !fresh && present.since < before.time {
+                let earlier = Duration::from_nanos(present.measured.cpu_ns.load(Ordering::Relaxed));
+                (stats.cpu_time.saturating_sub(earlier), window)
+            } else {
+                (stats.cpu_time, age)
             };
             ContainerFigures { present, stats, cpu_nanocores: rate(used, over) }
         });
@@ -185,6 +176,29 @@ impl NodeStats {
             _ => None,
         }
     }
+}
+
+/// The claims that pods of this node mount: by the pod's uid and its volume's name, namespace and name.
+fn claims(pods: &Informer<Pod>) -> BTreeMap<(String, String), (String, String)> {
+    let mut found = BTreeMap::new();
+    for pod in pods.list() {
+        let (Some(uid), Some(namespace)) = (&pod.metadata.uid, &pod.metadata.namespace) else { continue };
+        for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
+            // An ephemeral volume's claim is called after both.
+            let claim = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone()).or_else(|| {
+                let pod = volume.ephemeral.as_ref().and(pod.metadata.name.as_ref())?;
+                Some(format!("{pod}-{}", volume.name))
+            });
+            if let Some(claim) = claim {
+                found.insert((uid.clone(), volume.name.clone()), (namespace.clone(), claim));
+            }
+        }
+    }
+    found
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Billionths of a core.

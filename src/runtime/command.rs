@@ -77,6 +77,11 @@ impl Running {
     pub fn stats(&self) -> Stats {
         self.container.stats()
     }
+
+    /// Of that, the time on a core, and how long the first response took.
+    pub fn pulse(&self) -> (Duration, Option<Duration>) {
+        self.container.pulse()
+    }
 }
 
 impl Drop for Running {

@@ -188,9 +188,7 @@ impl Container {
             throttled: self.cpu.throttled_times(),
             fuel: self.counts.fuel.load(Ordering::Relaxed),
             latency: self.counts.latency.snapshot(),
-            first_byte: Some(self.counts.first_byte_ns.load(Ordering::Relaxed))
-                .filter(|nanos| *nanos > 0)
-                .map(Duration::from_nanos),
+            first_byte: self.first_byte(),
             requests: self.counts.requests.load(Ordering::Relaxed),
             traps: self.counts.traps.load(Ordering::Relaxed),
             timeouts: self.counts.timeouts.load(Ordering::Relaxed),
@@ -198,5 +196,14 @@ impl Container {
             in_flight: self.counts.in_flight.load(Ordering::Relaxed),
             growth_refused: self.memory.refused(),
         }
+    }
+
+    pub fn pulse(&self) -> (Duration, Option<Duration>) {
+        (self.cpu.used(), self.first_byte())
+    }
+
+    fn first_byte(&self) -> Option<Duration> {
+        let nanos = self.counts.first_byte_ns.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 }

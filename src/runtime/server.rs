@@ -207,6 +207,11 @@ impl Server {
     pub fn stats(&self) -> Stats {
         self.inner.container.stats()
     }
+
+    /// Of that, the time on a core, and how long the first response took.
+    pub fn pulse(&self) -> (Duration, Option<Duration>) {
+        self.inner.container.pulse()
+    }
 }
 
 impl HttpEndpoint for Server {
@@ -489,6 +494,9 @@ pub(crate) fn store(
     let mut store = Store::new(engine, Guest::new(container, connection));
     store.limiter(|guest| &mut guest.memory);
     store.set_hostcall_fuel(container.spec.handles.call_bytes);
+    // Those of resources that a program makes for its own parts among them, of tasks and of streams: each has a place in a table
+    // of the component, and those of the host one in the guest's as well, which is looked at first.
+    store.set_max_component_handles(container.spec.handles.handles.saturating_mul(2));
     let meter = Meter::new();
     meter::attach(&mut store, &meter, container);
     Ok((store, meter))

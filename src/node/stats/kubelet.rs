@@ -55,6 +55,7 @@ fn own(shared: &Shared) -> String {
     for (stage, histogram) in figures.stages.all() {
         text.histogram(name, &labels(&[("stage", stage)]), &histogram.snapshot());
     }
+    volumes(shared, &mut text);
     text.family(
         "coracle_node_log_lines_dropped",
         "counter",
@@ -64,6 +65,34 @@ fn own(shared: &Shared) -> String {
     text.family("kubernetes_build_info", "gauge", "A metric with a constant 1 value labeled by version");
     text.sample("kubernetes_build_info", &labels(&[("git_version", &shared.version)]), 1);
     text.finish()
+}
+
+/// What claims hold. They share the disk with everything else, as a volume of local storage does.
+fn volumes(shared: &Shared, text: &mut Text) {
+    let claims = super::claims(&shared.pods);
+    if claims.is_empty() {
+        return;
+    }
+    let disk = base::os::disk(&shared.folder).unwrap_or_default();
+    let mut used = std::collections::BTreeMap::new();
+    for (uid, name) in claims.keys() {
+        let sizes = shared.context.volumes.sizes(uid);
+        let size = sizes.into_iter().find(|(volume, _)| volume == name).map(|(_, size)| size);
+        let key = claims.get(&(uid.clone(), name.clone()));
+        used.extend(key.zip(size));
+    }
+    let figures: [(&str, &str, fn(u64, &base::os::Room) -> u64); 3] = [
+        ("kubelet_volume_stats_available_bytes", "Number of available bytes in the volume", |_, disk| disk.available),
+        ("kubelet_volume_stats_capacity_bytes", "Capacity in bytes of the volume", |_, disk| disk.total),
+        ("kubelet_volume_stats_used_bytes", "Number of used bytes in the volume", |used, _| used),
+    ];
+    for (name, help, value) in figures {
+        text.family(name, "gauge", help);
+        for ((namespace, claim), used) in &used {
+            let labels = labels(&[("namespace", namespace), ("persistentvolumeclaim", claim)]);
+            text.sample(name, &labels, value(*used, &disk));
+        }
+    }
 }
 
 /// How the node is set, as far as a kubelet could be set the same way.

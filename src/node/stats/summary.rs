@@ -33,6 +33,7 @@ fn pods(shared: &Shared, figures: &NodeFigures, disk: Room) -> Vec<Value> {
     for one in &figures.containers {
         by_pod.entry(&one.present.id.uid).or_default().push(one);
     }
+    let claims = super::claims(&shared.pods);
     let pods = by_pod.into_iter().filter_map(|(uid, mut containers)| {
         containers.sort_by(|one, other| one.present.id.container.cmp(&other.present.id.container));
         let id = &containers.first()?.present.id;
@@ -54,6 +55,9 @@ fn pods(shared: &Shared, figures: &NodeFigures, disk: Room) -> Vec<Value> {
             .into_iter()
             .map(|(name, size)| {
                 let mut volume = file_system(figures.taken, disk, size);
+                if let Some((namespace, claim)) = claims.get(&(uid.to_owned(), name.clone())) {
+                    volume["pvcRef"] = json!({ "name": claim, "namespace": namespace });
+                }
                 volume["name"] = json!(name);
                 volume
             })

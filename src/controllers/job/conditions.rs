@@ -52,6 +52,10 @@ impl Conditions {
         self.holds(FAILURE_TARGET).or(self.holds(SUCCESS_CRITERIA_MET)).is_some()
     }
 
+    pub fn is_failing(&self) -> bool {
+        self.holds(FAILURE_TARGET).is_some()
+    }
+
     fn put(&mut self, type_: &str, status: &str, (reason, message): (&str, String), now: Timestamp) {
         self.0.retain(|condition| condition.type_ != type_);
         self.0.push(JobCondition {

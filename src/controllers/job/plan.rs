@@ -75,20 +75,25 @@ pub(super) fn plan(job: &Job, pods: &[Arc<Pod>], now: Timestamp) -> Plan {
         return Plan { untrack: held.cloned().collect(), ..Plan::default() };
     }
     let completions = if wanted.indexed { wanted.completions.unwrap_or(0) } else { 0 };
-    let reading = Reading {
+    let mut reading = Reading {
         job,
         completions,
         indexed: wanted.indexed,
         waits_for_end: wanted.waits_for_end,
         ending: seen.is_ending(),
+        failing: seen.is_failing(),
     };
-    let tally = reading.tally(pods);
-    let mut plan = Plan { untrack: tally.untrack.clone(), ..Plan::default() };
+    let mut tally = reading.tally(pods);
     if !seen.is_ending()
         && let Some((failed, reason, message)) = outcome(job, &wanted, &tally, now)
     {
         seen.begin_end(failed, reason, message, now);
+        if failed {
+            (reading.ending, reading.failing) = (true, true);
+            tally = reading.tally(pods);
+        }
     }
+    let mut plan = Plan { untrack: tally.untrack.clone(), ..Plan::default() };
     let mut started = job.status.as_ref().and_then(|status| status.start_time.clone()).map(|time| time.0);
     if seen.is_ending() {
         plan.end = tally.active.clone();

@@ -65,6 +65,8 @@ pub(super) struct Reading<'a> {
     pub waits_for_end: bool,
     /// Whether whatever has not succeeded counts as failed, since the Job has ended.
     pub ending: bool,
+    /// Whether that is so because it failed: who is sent away then has failed, even if it ends without complaint.
+    pub failing: bool,
 }
 
 fn uid(pod: &Pod) -> &str {
@@ -142,7 +144,10 @@ impl Reading<'_> {
         if pods::phase(pod) == "Succeeded" {
             tally.open = true;
             self.succeeded(pod, room, tally);
-        } else if pods::phase(pod) == "Failed" || (deleting && (!self.waits_for_end || self.ending)) {
+        } else if pods::phase(pod) == "Failed"
+            || (deleting && (!self.waits_for_end || self.ending))
+            || (self.failing && !self.waits_for_end)
+        {
             tally.open = true;
             self.failed(pod, room, tally);
         } else if deleting || self.ending {
@@ -174,7 +179,9 @@ impl Reading<'_> {
             Verdict::Ignore => return tally.untrack.push(Arc::clone(pod)),
             Verdict::Count | Verdict::FailIndex => {}
         }
-        if let (Some(limit), Some(index)) = (per_index, index_of(pod)) {
+        // Who is only sent away with its Job says nothing about its index.
+        let by_itself = pods::is_finished(pod) || is_deleting(&pod.metadata);
+        if let (Some(limit), Some(index)) = (per_index.filter(|_| by_itself), index_of(pod)) {
             let spent = failures(pod) >= u32::try_from(limit).unwrap_or(0);
             if (verdict == Verdict::FailIndex || spent) && !tally.completed_indexes.contains(&index) {
                 tally.failed_indexes.insert(index);

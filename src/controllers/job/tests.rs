@@ -221,6 +221,22 @@ fn an_index_that_keeps_failing_fails_alone() {
 }
 
 #[test]
+fn who_is_sent_away_by_a_job_that_failed_has_failed() {
+    let mut world = World::new(json!({"parallelism": 2, "completions": 2, "backoffLimit": 0, "template": {}}));
+    world.settle();
+    let [one, other] = &world.running()[..] else { panic!("two pods") };
+    world.finish(one, 1);
+    world.step();
+    // It ends as if nothing had happened, in the moment in which it is deleted.
+    world.finish(other, 0);
+    world.settle();
+    assert_eq!(
+        world.told(),
+        "active 0 succeeded 0 failed 2 FailureTarget(BackoffLimitExceeded) Failed(BackoffLimitExceeded)"
+    );
+}
+
+#[test]
 fn a_policy_tells_failures_apart() {
     let rules = json!({"rules": [
         {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [42]}},

@@ -41,16 +41,15 @@ mod state;
 mod tests;
 
 pub(crate) use settings::ANNOTATION;
-pub(crate) use state::{State, size};
+pub(crate) use state::{STATUS, State, size};
 
 use plan::{Decision, Requests, Seen, decide};
 use settings::Settings;
-use state::STATUS;
 
 /// How often a canary that runs is judged.
 const PERIOD: Duration = Duration::from_secs(1);
 /// What moves a canary that waits: `next`, `full` or `abort`.
-const PROMOTE: &str = "coracle.dev/canary-promote";
+pub(crate) const PROMOTE: &str = "coracle.dev/canary-promote";
 
 pub(crate) fn start(rig: Rig) {
     let deployments = rig.informers.of::<Deployment>();

@@ -96,5 +96,19 @@ async fn a_canary_gets_its_part_and_goes_on_or_back() {
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], "coracle.local/hello");
     assert_eq!(answered(&cluster, 10, "Second").await, 10);
     told(&cluster, "web", "CanaryFailed", "requests failed").await;
+
+    // Somebody takes the new template away himself: what was there all the time stays, and is no canary.
+    change(&cluster, greeting("Third")).await;
+    reaches(&cluster, "Waiting", 25).await;
+    change(&cluster, greeting("Second")).await;
+    reaches(&cluster, "RolledBack", 0).await;
+    eventually("everybody is answered by the template of before", async || {
+        let deployment = read(&cluster, DEPLOYMENT).await?;
+        assert!(deployment["status"]["availableReplicas"].as_i64() >= Some(3), "{}", deployment["status"]);
+        let whole = deployment["status"]["updatedReplicas"] == 3 && deployment["status"]["replicas"] == 3;
+        (whole && answered(&cluster, 10, "Second").await == 10).then_some(())
+    })
+    .await;
+    told(&cluster, "web", "CanaryFailed", "taken away").await;
     cluster.stop().await;
 }

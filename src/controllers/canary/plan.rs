@@ -36,7 +36,10 @@ pub(super) enum Decision {
 }
 
 pub(super) fn decide(settings: &Settings, state: Option<&State>, seen: &Seen<'_>) -> Decision {
-    let Some(state) = state.filter(|state| state.hash == seen.pair.hash()) else { return begin(settings, seen) };
+    let own = state.filter(|state| state.hash == seen.pair.hash());
+    let Some(state) = own else {
+        return if seen.pair.is_whole(wanted(seen.deployment)) { withdraw(state, seen) } else { begin(settings, seen) };
+    };
     if !state.runs() {
         return Decision::Keep;
     }
@@ -71,6 +74,14 @@ pub(super) fn decide(settings: &Settings, state: Option<&State>, seen: &Seen<'_>
 
 fn wanted(deployment: &Deployment) -> i32 {
     deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1)
+}
+
+/// Somebody brought the template of before back himself: the canary goes, and what was there all the time is no canary.
+fn withdraw(state: Option<&State>, seen: &Seen<'_>) -> Decision {
+    let Some(state) = state.filter(|state| state.runs()) else { return Decision::Keep };
+    let message = format!("Canary {} was rolled back: its template was taken away", seen.pair.stable_name());
+    let hash = seen.pair.hash().to_owned();
+    Decision::Set(State { phase: Phase::RolledBack, hash, weight: 0, since: None, message, ..state.clone() })
 }
 
 fn begin(settings: &Settings, seen: &Seen<'_>) -> Decision {

@@ -105,6 +105,15 @@ impl Pair {
         self.canary.metadata.name.as_deref().unwrap_or_default()
     }
 
+    pub fn stable_name(&self) -> &str {
+        self.stable.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether what has the Deployment's template is there in full, without having been a canary.
+    pub fn is_whole(&self, wanted: i32) -> bool {
+        wanted > 0 && replicas(&self.canary) >= wanted
+    }
+
     pub fn available(&self) -> i32 {
         self.canary.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0)
     }

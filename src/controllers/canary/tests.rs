@@ -142,3 +142,30 @@ fn a_canary_has_its_part_of_the_replicas_and_one_at_least() {
     let sizes: Vec<i32> = [(10, 10), (10, 1), (25, 10), (100, 7), (10, 0)].map(|(part, of)| size(part, of)).to_vec();
     assert_eq!(sizes, [1, 1, 3, 7, 0]);
 }
+
+#[test]
+fn a_template_that_comes_back_by_itself_is_no_canary() {
+    let deployment = deployment(json!({ "coracle.dev/canary": "20%/manual" }));
+    let settings = Settings::of(&deployment).expect("settings that can be read");
+    // The Deployment has the template of "new" again, which has its full size; "old" was the canary.
+    let sets = [set("old", "one", 2, 2), set("new", "two", 10, 10)];
+    let pair = Pair::of(&deployment, &sets).expect("two sets");
+    let seen = Seen {
+        deployment: &deployment,
+        pair: &pair,
+        requests: Requests::default(),
+        order: None,
+        now: Timestamp::UNIX_EPOCH,
+    };
+    assert_eq!(decide(&settings, None, &seen), Decision::Keep);
+    let running = State {
+        phase: Phase::Waiting,
+        hash: "old".into(),
+        step: 1,
+        weight: 20,
+        since: Some(Timestamp::UNIX_EPOCH),
+        message: String::new(),
+    };
+    let Decision::Set(state) = decide(&settings, Some(&running), &seen) else { panic!("nothing was decided") };
+    assert_eq!((state.phase, state.hash.as_str(), state.weight), (Phase::RolledBack, "new", 0));
+}

@@ -27,6 +27,8 @@ pub(super) fn size(model: &Model<'_>) -> Option<i32> {
         Some(state) if state.hash == hash && !state.runs() => None,
         // Nobody is sent to it before its share of the requests is known.
         Some(state) if state.hash == hash => Some(canary::size(state.weight, model.wanted())),
+        // The template of before is back: what has its full size already has nothing to prove.
+        _ if model.wanted() > 0 && model.new.as_ref().is_some_and(|new| model::replicas(new) >= model.wanted()) => None,
         _ => Some(0),
     }
 }

@@ -19,7 +19,9 @@ const NOT_COPIED: [&str; 6] =
 
 /// Whether an annotation describes what the template is for, and not the Deployment.
 pub(super) fn is_copied(name: &str) -> bool {
-    !NOT_COPIED.contains(&name) && !name.starts_with("coracle.dev/canary")
+    // How a canary goes is said once and holds after `kubectl rollout undo`, which takes the ReplicaSet's annotations; how far one
+    // has come is the Deployment's.
+    !NOT_COPIED.contains(&name) && ![crate::canary::STATUS, crate::canary::PROMOTE].contains(&name)
 }
 
 pub(super) fn revision(set: &ReplicaSet) -> i64 {

@@ -50,7 +50,7 @@ pub struct Account {
 impl Account {
     fn new(spec: &Common, bulk: &Bulk) -> Self {
         Self {
-            memory: Arc::new(memory::Ledger::new(spec.memory_bytes)),
+            memory: Arc::new(memory::Ledger::of_container(spec.memory_bytes)),
             cpu: Arc::new(cpu::Ledger::new(spec.cpu_millis)),
             group: bulk.group(spec.cpu_weight),
         }
@@ -143,8 +143,11 @@ impl Container {
 
     /// Ends the container because a guest failed after it was refused memory.
     pub fn end_out_of_memory(&self, detail: &str) {
-        let limit = self.memory.limit().unwrap_or_default();
-        self.end(KILLED, Reason::OomKilled, format!("the memory limit of {limit} bytes was reached; {detail}"));
+        let what = match self.memory.limit() {
+            Some(limit) => format!("the memory limit of {limit} bytes was reached"),
+            None => "what this machine has for containers without a memory limit is used up".to_owned(),
+        };
+        self.end(KILLED, Reason::OomKilled, format!("{what}; {detail}"));
     }
 
     /// How it ended; waits until it has.

@@ -1,13 +1,20 @@
 //! Memory limits: one ledger per container, counted over all of its live instances: their linear memories and tables, what
 //! their handles stand for, and what their connections have under way.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use wasmtime::ResourceLimiter;
 
 /// What a table element costs: wasmtime keeps a pointer for each.
 const TABLE_ELEMENT_BYTES: u64 = size_of::<usize>() as u64;
+
+/// What containers without a limit have together: three quarters of the machine's memory. One that takes all that it is given
+/// would take the process with it, and everybody in there.
+static UNLIMITED: LazyLock<Arc<Ledger>> = LazyLock::new(|| {
+    let total = base::os::memory().total;
+    Arc::new(Ledger::new(Some(total / 4 * 3).filter(|most| *most > 0)))
+});
 
 /// The container's account.
 #[derive(Debug)]
@@ -17,11 +24,20 @@ pub(crate) struct Ledger {
     used: AtomicU64,
     peak: AtomicU64,
     refused: AtomicU64,
+    /// Of whom else it takes.
+    pool: Option<Arc<Self>>,
 }
 
 impl Ledger {
+    /// A container's account: who has no limit takes from what there is for all such.
+    pub fn of_container(limit: Option<u64>) -> Self {
+        let pool = limit.is_none().then(|| Arc::clone(&UNLIMITED));
+        Self { pool, ..Self::new(limit) }
+    }
+
     pub fn new(limit: Option<u64>) -> Self {
         Self {
+            pool: None,
             limit: AtomicU64::new(limit.unwrap_or(u64::MAX)),
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
@@ -51,6 +67,11 @@ impl Ledger {
             used.checked_add(bytes).filter(|after| *after <= limit)
         });
         match taken {
+            Ok(_) if self.pool.as_ref().is_some_and(|pool| !pool.take(bytes)) => {
+                self.used.fetch_sub(bytes, Ordering::Relaxed);
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                false
+            }
             Ok(before) => {
                 self.peak.fetch_max(before + bytes, Ordering::Relaxed);
                 true
@@ -64,6 +85,14 @@ impl Ledger {
 
     fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(pool) = &self.pool {
+            pool.give(bytes);
+        }
+    }
+
+    /// Whether others take from where it takes.
+    fn is_shared(&self) -> bool {
+        self.pool.as_ref().is_some_and(|pool| pool.used() > self.used())
     }
 }
 
@@ -130,9 +159,9 @@ impl Limiter {
     pub fn is_overdrawn(&self) -> bool {
         self.overdrawn
     }
-    /// Whether other instances of the container hold memory.
+    /// Whether other instances of the container hold memory, or others that have no limit.
     pub fn shares(&self) -> bool {
-        self.ledger.used() > self.held
+        self.ledger.used() > self.held || self.ledger.is_shared()
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
@@ -213,6 +242,24 @@ mod tests {
         assert_eq!((ledger.used(), ledger.peak(), ledger.refused()), (40, 100, 1));
         assert!(two.table_growing(0, 5, None).is_ok_and(|grown| grown));
         assert_eq!(ledger.used(), 80);
+    }
+
+    #[test]
+    fn who_has_no_limit_takes_from_what_all_such_have() {
+        let pool = Arc::new(Ledger::new(Some(100)));
+        let account = || Arc::new(Ledger { pool: Some(Arc::clone(&pool)), ..Ledger::new(None) });
+        let (one, two) = (account(), account());
+        let mut first = Limiter::new(Arc::clone(&one));
+        let mut second = Limiter::new(Arc::clone(&two));
+        assert!(first.memory_growing(0, 70, None).is_ok_and(|grown| grown));
+        assert!(second.memory_growing(0, 40, None).is_ok_and(|grown| !grown));
+        assert!(second.shares() && !first.shares());
+        assert_eq!((one.used(), two.used(), two.refused(), pool.used()), (70, 0, 1, 70));
+        drop(first);
+        assert!(second.memory_growing(0, 40, None).is_ok_and(|grown| grown));
+        drop(second);
+        assert_eq!(pool.used(), 0);
+        assert!(Ledger::of_container(None).pool.is_some() && Ledger::of_container(Some(1)).pool.is_none());
     }
 
     #[test]

@@ -14,8 +14,10 @@ use k8s_openapi::api::core::v1::{
 use thiserror::Error;
 
 use crate::resources::quantity;
+use crate::root::hostname;
 use crate::sources::Sources;
 
+mod env_file;
 #[cfg(test)]
 mod tests;
 
@@ -46,8 +48,10 @@ pub(crate) enum EnvironmentError {
     Resource(String),
     #[error("the value of {0} is not UTF-8 text")]
     NotText(String),
-    #[error("fileKeyRef of {0} is not offered")]
-    FileKey(String),
+    #[error("couldn't parse env file: {0}")]
+    File(String),
+    #[error("environment variable key {key:?} not found in file {path:?}")]
+    NoFileKey { key: String, path: String },
 }
 
 type Variables = IndexMap<String, String>;
@@ -58,9 +62,7 @@ pub(crate) fn variables(
     around: &Surroundings<'_>,
 ) -> Result<Vec<(String, String)>, EnvironmentError> {
     let mut variables = Variables::new();
-    let host =
-        around.pod.spec.as_ref().and_then(|spec| spec.hostname.clone()).or_else(|| around.pod.metadata.name.clone());
-    variables.insert("HOSTNAME".to_owned(), host.unwrap_or_default());
+    variables.insert("HOSTNAME".to_owned(), hostname(around.pod));
     services(&mut variables, around);
     for from in container.env_from.iter().flatten() {
         all_of(&mut variables, from, around)?;
@@ -199,9 +201,17 @@ fn value_from(
     if let Some(resource) = &source.resource_field_ref {
         return self::resource(resource, container, around).map(Some);
     }
-    match source.file_key_ref {
-        Some(_) => Err(EnvironmentError::FileKey(name.to_owned())),
-        None => Ok(Some(String::new())),
+    let Some(key) = &source.file_key_ref else { return Ok(Some(String::new())) };
+    let optional = key.optional == Some(true);
+    let text = match around.sources.files.get(&(key.volume_name.clone(), key.path.clone())) {
+        Some(text) => text,
+        None if optional => return Ok(None),
+        None => return Err(EnvironmentError::File(format!("open {}: no such file or directory", key.path))),
+    };
+    let found = env_file::parsed(text).map_err(EnvironmentError::File)?.remove(&key.key);
+    match found {
+        None if !optional => Err(EnvironmentError::NoFileKey { key: key.key.clone(), path: key.path.clone() }),
+        found => Ok(found),
     }
 }
 

@@ -19,6 +19,9 @@ pub(crate) fn refuses(
     capacity: &BTreeMap<String, String>,
     others: impl FnOnce() -> Vec<Arc<Pod>>,
 ) -> Option<(&'static str, String)> {
+    if let Some(name) = forbidden_sysctl(pod) {
+        return Some(("SysctlForbidden", format!("Pod was rejected: forbidden sysctl: {name:?} not allowlisted")));
+    }
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let scheduled =
         conditions.into_iter().any(|condition| condition.type_ == "PodScheduled" && condition.status == "True");
@@ -49,6 +52,29 @@ pub(crate) fn refuses(
             (reason, message)
         })
     })
+}
+
+/// Settings of a kernel that are a pod's own wherever it runs. Here they mean nothing, so that they do no harm; the others are
+/// refused as they are elsewhere.
+const SAFE: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+];
+
+fn forbidden_sysctl(pod: &Pod) -> Option<&str> {
+    let context = pod.spec.as_ref()?.security_context.as_ref()?;
+    let mut names = context.sysctls.iter().flatten().map(|sysctl| sysctl.name.as_str());
+    names.find(|name| !SAFE.contains(&name.replace('/', ".").as_str()))
 }
 
 fn takes_room(other: &Pod, pod: &Pod) -> bool {
@@ -112,6 +138,20 @@ mod tests {
             "status": { "phase": phase },
         });
         serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn settings_of_a_kernel_that_are_not_a_pods_own_are_refused() {
+        for (name, message) in [
+            ("net/ipv4/tcp_syncookies", None),
+            ("kernel.msgmax", Some("Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted")),
+        ] {
+            let mut pod = pod("a", "1", "Pending");
+            let context = json!({ "sysctls": [{ "name": name, "value": "1" }] });
+            pod.spec.as_mut().unwrap().security_context = serde_json::from_value(context).unwrap();
+            let refused = refuses(&pod, &BTreeMap::new(), Vec::new);
+            assert_eq!(refused, message.map(|message| ("SysctlForbidden", message.to_owned())));
+        }
     }
 
     #[test]

@@ -300,7 +300,9 @@ async fn surroundings(context: &Context, order: &Order, image: &Resolved) -> Res
     if let Some(why) = identity::contradiction(&order.pod, &order.container, &order.pod_name()) {
         return Err(config_error(why));
     }
-    let sources = Sources::fetch(&context.client, &order.pod, &order.container).await?;
+    let mut sources = Sources::fetch(&context.client, &order.pod, &order.container).await?;
+    let files = context.volumes.texts(&order.pod, &order.container, order.address).await;
+    sources.files = files.map_err(no_mount)?;
     let namespace = order.pod.metadata.namespace.as_deref().unwrap_or("default");
     context.services.synced().await;
     let mut services: Vec<Arc<Service>> = context.services.in_namespace(namespace);

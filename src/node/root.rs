@@ -33,7 +33,7 @@ impl Root {
         let security = container.security_context.as_ref();
         let hostname = hostname(pod);
         let files = vec![
-            ("etc/hosts", hosts(pod, &hostname, address)),
+            ("etc/hosts", hosts(pod, &short(pod), address)),
             ("etc/hostname", format!("{hostname}\n")),
             ("etc/resolv.conf", resolver(pod)),
             ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
@@ -78,9 +78,25 @@ impl Root {
     }
 }
 
-fn hostname(pod: &Pod) -> String {
+/// The host name that a pod has within.
+pub(crate) fn hostname(pod: &Pod) -> String {
+    let spec = pod.spec.as_ref();
+    let whole = spec.is_some_and(|spec| spec.set_hostname_as_fqdn == Some(true));
+    if let Some(domain) = domain(pod).filter(|_| whole) {
+        return format!("{}.{domain}", short(pod));
+    }
+    short(pod)
+}
+
+fn short(pod: &Pod) -> String {
     let given = pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
     given.or_else(|| pod.metadata.name.clone()).unwrap_or_default()
+}
+
+/// What a pod with a subdomain is in.
+fn domain(pod: &Pod) -> Option<String> {
+    let subdomain = pod.spec.as_ref()?.subdomain.as_deref().filter(|subdomain| !subdomain.is_empty())?;
+    Some(format!("{subdomain}.{}.svc.cluster.local", pod.metadata.namespace.as_deref().unwrap_or("default")))
 }
 
 fn hosts(pod: &Pod, hostname: &str, address: IpAddr) -> String {
@@ -88,11 +104,8 @@ fn hosts(pod: &Pod, hostname: &str, address: IpAddr) -> String {
     let mut text = String::from(
         "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
     );
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    match spec.and_then(|spec| spec.subdomain.as_deref()).filter(|subdomain| !subdomain.is_empty()) {
-        Some(subdomain) => {
-            text.push_str(&format!("{address}\t{hostname}.{subdomain}.{namespace}.svc.cluster.local\t{hostname}\n"));
-        }
+    match domain(pod) {
+        Some(domain) => text.push_str(&format!("{address}\t{hostname}.{domain}\t{hostname}\n")),
         None => text.push_str(&format!("{address}\t{hostname}\n")),
     }
     let aliases = spec.and_then(|spec| spec.host_aliases.as_deref()).unwrap_or_default();
@@ -165,6 +178,9 @@ mod tests {
         assert!(file("hosts").contains("10.0.0.9\tweb-0.web.shop.svc.cluster.local\tweb-0\n"));
         assert!(file("hosts").ends_with("# Entries added by HostAliases.\n10.1.2.3\tdb\tdb.example\n"));
         assert_eq!(file("hostname"), "web-0\n");
+        let mut whole = pod.clone();
+        whole.spec.as_mut().unwrap().set_hostname_as_fqdn = Some(true);
+        assert_eq!(hostname(&whole), "web-0.web.shop.svc.cluster.local");
         assert_eq!(
             file("resolv.conf"),
             "search shop.svc.cluster.local svc.cluster.local cluster.local example.com\nnameserver 127.0.0.1\nnameserver 1.1.1.1\noptions ndots:2\n"

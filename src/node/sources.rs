@@ -17,6 +17,8 @@ pub(crate) struct Sources {
     pub secrets: BTreeMap<String, Option<Secret>>,
     /// Tokens of the pod's ServiceAccount, by what is asked for.
     pub tokens: BTreeMap<Want, Issued>,
+    /// Files of the pod's volumes, by volume and path; those that do not exist are missing.
+    pub files: BTreeMap<(String, String), String>,
 }
 
 /// Names of the objects that something is made of.
@@ -102,6 +104,7 @@ impl Sources {
             config_maps: config_maps.into_iter().collect(),
             secrets: secrets.into_iter().collect(),
             tokens: tokens.into_iter().collect(),
+            files: BTreeMap::new(),
         })
     }
 }

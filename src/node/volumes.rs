@@ -14,8 +14,8 @@
 //! has, that holds the file as a hard link (a copy where it may only be read); or the file is linked into the volume that is
 //! mounted there.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -27,7 +27,7 @@ use client::Client;
 use client::events::Recorder;
 use client::informers::{Informer, Key};
 use images::ImageStore;
-use k8s_openapi::api::core::v1::{Container, PersistentVolume, Pod, Volume};
+use k8s_openapi::api::core::v1::{Container, FileKeySelector, PersistentVolume, Pod, Volume};
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -195,6 +195,39 @@ impl Volumes {
             usage::observe(self, pod, &HashMap::new());
             return Ok(Vec::new());
         }
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let views = self.folder(uid).join(".views").join(&container.name);
+        self.placed(pod, pod_ip, |placed| views::mounts(placed, container, environment, &views)).await?
+    }
+
+    /// The files that a container's variables are read from, by volume and path; what there is not is missing.
+    pub async fn texts(
+        &self,
+        pod: &Arc<Pod>,
+        container: &Container,
+        pod_ip: IpAddr,
+    ) -> Result<BTreeMap<(String, String), String>, VolumeError> {
+        let sources = container.env.iter().flatten().filter_map(|variable| variable.value_from.as_ref());
+        let keys: Vec<_> = sources.filter_map(|source| source.file_key_ref.as_ref()).collect();
+        if keys.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let text = |placed: &HashMap<String, Placed>, key: &FileKeySelector| {
+            let root = placed.get(&key.volume_name).and_then(|volume| volume.root().ok())?;
+            let mut text = String::new();
+            root.open(&key.path).ok()?.take(TEXT_BYTES_MAX).read_to_string(&mut text).ok()?;
+            Some(((key.volume_name.clone(), key.path.clone()), text))
+        };
+        self.placed(pod, pod_ip, |placed| keys.into_iter().filter_map(|key| text(placed, key)).collect()).await
+    }
+
+    /// Looks at all of a pod's volumes that any container mounts; the first call makes them.
+    async fn placed<T>(
+        &self,
+        pod: &Arc<Pod>,
+        pod_ip: IpAddr,
+        look: impl FnOnce(&HashMap<String, Placed>) -> T,
+    ) -> Result<T, VolumeError> {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         let state = self.of(&uid);
         let mut placed = state.placed.lock().await;
@@ -206,8 +239,7 @@ impl Volumes {
             }
             usage::observe(self, pod, &placed);
         }
-        let views = self.folder(&uid).join(".views").join(&container.name);
-        views::mounts(&placed, container, environment, &views)
+        Ok(look(&placed))
     }
 
     /// A container's own folder, without what an earlier run of it left there. Nothing is made yet. Blocks for a moment if it
@@ -285,6 +317,8 @@ fn inside(dir: &Path, path: &str) -> Option<PathBuf> {
     path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)).then(|| dir.join(path))
 }
 
+/// A file of variables is no longer.
+const TEXT_BYTES_MAX: u64 = 64 << 10;
 /// Where the roots of a pod's containers lie, beside its volumes.
 const ROOTS: &str = ".roots";
 

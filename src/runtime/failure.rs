@@ -102,6 +102,9 @@ pub(crate) fn describe(error: &wasmtime::Error) -> String {
 /// Rust's and C++'s symbols as their authors wrote them.
 fn demangled(name: &str) -> String {
     // wasmtime demangles only symbols that come with line information; names of functions it gives as they are.
+    if name.starts_with("_R") {
+        return format!("{:#}", rustc_demangle::demangle(name));
+    }
     let Some(rest) = name.strip_prefix("_ZN") else { return name.to_owned() };
     let mut parts = Vec::new();
     let mut rest = rest;
@@ -130,6 +133,8 @@ mod tests {
             ("_ZN5chaos4trap17h0123456789abcdefE", "chaos::trap"),
             ("_ZN5chaos4trapE", "chaos::trap"),
             ("run", "run"),
+            ("_RNvNtNtCs1BgeOjHGpXa_3std7process5abort", "_RNvNtNtCs1BgeOjHGpXa_3std7process5abort"),
+            ("_RNvNtCs54DFjI2GdUj_4core9panicking9panic_fmt", "core::panicking::panic_fmt"),
             ("_ZN99short", "_ZN99short"),
             ("_ZN18446744073709551615x", "_ZN18446744073709551615x"),
         ] {

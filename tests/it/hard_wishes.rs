@@ -81,8 +81,36 @@ metadata:
   name: orphan
   ownerReferences: [{ apiVersion: apps/v1, kind: ReplicaSet, name: vanished, uid: 00000000-0000-0000-0000-000000000000 }]
 spec: { schedulerName: nobody, containers: [{ name: main, image: coracle.local/hello }] }
+---
+apiVersion: apps/v1
+kind: ReplicaSet
+metadata: { name: refused }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: refused } }
+  template:
+    metadata: { labels: { app: refused } }
+    spec:
+      nodeName: NODE
+      containers: [{ name: main, image: coracle.local/hello, resources: { requests: { cpu: "100000" } } }]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: { name: crowded }
+spec:
+  serviceName: crowded
+  replicas: 2
+  podManagementPolicy: Parallel
+  selector: { matchLabels: { app: crowded } }
+  template:
+    metadata: { labels: { app: crowded } }
+    spec:
+      nodeName: NODE
+      containers: [{ name: main, image: coracle.local/hello, ports: [{ containerPort: 80, hostPort: 21017 }] }]
 "#;
-    apply_text(&cluster, story).await.unwrap();
+    let nodes = read(&cluster, "/api/v1/nodes").await.unwrap();
+    let node = nodes.pointer("/items/0/metadata/name").and_then(Value::as_str).unwrap();
+    apply_text(&cluster, &story.replace("NODE", node)).await.unwrap();
     eventually("each Deployment has its own pods", async || {
         (count(&cluster, &format!("{PODS}?labelSelector=app%3Dsame")).await == 5).then_some(())
     })
@@ -100,7 +128,17 @@ spec: { schedulerName: nobody, containers: [{ name: main, image: coracle.local/h
         read(&cluster, &format!("{PODS}/orphan")).await.is_none().then_some(())
     })
     .await;
+    // A node that has not what was believed of it refuses pods: they come later and later.
+    let refused = format!("{PODS}?labelSelector=app%3Drefused");
+    eventually("pods are refused", async || (count(&cluster, &refused).await > 2).then_some(())).await;
+    let all = read(&cluster, &refused).await.unwrap();
+    let reasons = all["items"].as_array().into_iter().flatten().filter_map(|pod| pod["status"]["reason"].as_str());
+    assert!(reasons.into_iter().all(|reason| reason == "OutOfcpu"), "{all}");
+    let again = told(&cluster, "crowded", "RecreatingFailedPod", "").await;
+    let message = again["message"].as_str().unwrap();
+    assert!(message.starts_with("StatefulSet default/crowded is recreating failed Pod crowded-"), "{message}");
     rests(&cluster, "nobody runs in circles").await;
+    assert!(count(&cluster, &refused).await < 30, "pods are not made as fast as they are refused");
     cluster.stop().await;
 }
 

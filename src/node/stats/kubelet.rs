@@ -67,6 +67,9 @@ fn own(shared: &Shared) -> String {
     text.finish()
 }
 
+/// A figure of a volume, of what it holds and of the disk that it lies on.
+type OfVolume = fn(u64, &base::os::Room) -> u64;
+
 /// What claims hold. They share the disk with everything else, as a volume of local storage does.
 fn volumes(shared: &Shared, text: &mut Text) {
     let claims = super::claims(&shared.pods);
@@ -81,7 +84,7 @@ fn volumes(shared: &Shared, text: &mut Text) {
         let key = claims.get(&(uid.clone(), name.clone()));
         used.extend(key.zip(size));
     }
-    let figures: [(&str, &str, fn(u64, &base::os::Room) -> u64); 3] = [
+    let figures: [(&str, &str, OfVolume); 3] = [
         ("kubelet_volume_stats_available_bytes", "Number of available bytes in the volume", |_, disk| disk.available),
         ("kubelet_volume_stats_capacity_bytes", "Capacity in bytes of the volume", |_, disk| disk.total),
         ("kubelet_volume_stats_used_bytes", "Number of used bytes in the volume", |used, _| used),

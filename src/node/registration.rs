@@ -122,6 +122,10 @@ impl Registration {
         let mut pressure = self.pressure.clone();
         let mut before = *pressure.borrow_and_update();
         events.event(client::events::reference(&node), Severity::Normal, "Starting", "Starting kubelet.".to_owned());
+        if has_become_ready(&node) {
+            let message = format!("Node {} status is now: NodeReady", self.name);
+            events.event(client::events::reference(&node), Severity::Normal, "NodeReady", message);
+        }
         let mut renewed = None::<Instant>;
         loop {
             if renewed.is_none_or(|at| at.elapsed() >= RENEW_EVERY) {
@@ -293,6 +297,13 @@ impl Registration {
             ..NodeStatus::default()
         }
     }
+}
+
+/// Whether the report that is in the status is the first that says so.
+fn has_become_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready.is_some_and(|ready| ready.last_transition_time == ready.last_heartbeat_time)
 }
 
 /// An amount as the server has it once it was written: what is said otherwise would be said again and again.

@@ -59,8 +59,12 @@ async fn a_canary_gets_its_part_and_goes_on_or_back() {
 
     // A quarter of the requests, whatever the number of pods, while the stable ones are all there.
     change(&cluster, greeting("Second")).await;
-    let held = reaches(&cluster, "Waiting", 25).await;
-    assert_eq!((&held["status"]["replicas"], &held["status"]["updatedReplicas"]), (&json!(4), &json!(1)));
+    reaches(&cluster, "Waiting", 25).await;
+    eventually("the canary has one pod beside all of the others", async || {
+        let status = &read(&cluster, DEPLOYMENT).await?["status"];
+        (status["replicas"] == 4 && status["updatedReplicas"] == 1).then_some(())
+    })
+    .await;
     eventually("a quarter is answered by the canary", async || {
         let share = answered(&cluster, 40, "Second").await;
         (8..=12).contains(&share).then_some(())

@@ -89,7 +89,14 @@ impl Pair {
         sets.sort_by_key(|set| (set.metadata.creation_timestamp.clone(), set.metadata.name.clone()));
         let at = sets.iter().position(|set| template::is_of(set, deployment))?;
         let canary = sets.remove(at);
-        let stable = sets.into_iter().filter(|set| replicas(set) > 0).max_by_key(|set| replicas(set))?;
+        let with_pods = sets.iter().filter(|set| replicas(set) > 0).max_by_key(|set| replicas(set));
+        // A canary whose template was taken away may have no pods any more before anybody has said what became of it.
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let left = || {
+            let state = State::of(deployment).filter(|state| state.runs() && replicas(&canary) >= wanted.max(1))?;
+            sets.iter().find(|set| hash(set) == state.hash)
+        };
+        let stable = with_pods.or_else(left)?.clone();
         Some(Self { canary, stable })
     }
 

@@ -39,7 +39,7 @@ pub enum ReferenceError {
     )]
     Path(String),
     /// It is nothing that the rules allow.
-    #[error("couldn't parse image name {0:?}: {1}")]
+    #[error("couldn't parse image name {0:?}: invalid reference format: {1}")]
     Invalid(String, &'static str),
 }
 

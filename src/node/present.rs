@@ -59,7 +59,8 @@ impl Presence {
 
     pub(crate) fn add(&self, id: ContainerId, image: &str, limits: Limits, container: Arc<dyn Container>) {
         let key = (id.uid.clone(), id.container.clone());
-        let present = Present { id, since: SystemTime::now(), image: image.into(), limits, container, measured: Arc::default() };
+        let present =
+            Present { id, since: SystemTime::now(), image: image.into(), limits, container, measured: Arc::default() };
         self.containers.lock().insert(key, present);
     }
 

@@ -66,7 +66,8 @@ fn shown(images: Vec<Image>) -> Vec<ContainerImage> {
         .into_values()
         .map(|(size, pinned, tagged)| (size, pinned.into_iter().chain(tagged).take(IMAGE_NAMES_SHOWN).collect()))
         .collect();
-    images.sort_by(|(size, names), (other_size, other_names)| other_size.cmp(size).then_with(|| names.cmp(other_names)));
+    images
+        .sort_by(|(size, names), (other_size, other_names)| other_size.cmp(size).then_with(|| names.cmp(other_names)));
     images.truncate(IMAGES_SHOWN);
     let described = |(size, names)| ContainerImage { names: Some(names), size_bytes: i64::try_from(size).ok() };
     images.into_iter().map(described).collect()

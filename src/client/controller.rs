@@ -181,10 +181,14 @@ impl Controller {
     }
 }
 
+/// A run that takes less is none of an owner of thousands.
+const BRIEF: Duration = Duration::from_millis(2);
+
 /// How long a key rests that changed during its run: an owner of thousands whose objects change one by one takes a tenth of a
-/// core and sees many changes at once, where it would take all of one to see them one by one.
+/// core and sees many changes at once, where it would take all of one to see them one by one. Those of few rest a moment only,
+/// because somebody may wait for what they do.
 fn rest_after(busy: Duration) -> Duration {
-    (busy * 9).min(REST_MAX)
+    (busy * 2).max(busy.saturating_sub(BRIEF) * 9).min(REST_MAX)
 }
 
 /// Runs a future, and says how long it had a thread.

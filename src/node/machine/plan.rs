@@ -128,16 +128,21 @@ impl ContainerPlan {
         match self.role {
             Role::Ephemeral => false,
             Role::Sidecar => true,
-            _ if code != 0 && self.rules.iter().any(|rule| rule.matches(code)) => true,
-            Role::Main => self.restart.unwrap_or(policy).after(code),
-            Role::Init => code != 0 && self.restart.unwrap_or(policy).after(code),
+            Role::Main => self.has_rule_for(code) || self.restart.unwrap_or(policy).after(code),
+            // What an init container was for is done when it succeeds, whatever its rules say.
+            Role::Init => code != 0 && (self.has_rule_for(code) || self.restart.unwrap_or(policy).after(code)),
         }
+    }
+
+    fn has_rule_for(&self, code: i32) -> bool {
+        self.rules.iter().any(|rule| rule.matches(code))
     }
 
     /// Whether every container of the pod is started anew when this one ends with this code: the first rule that fits says so.
     pub fn restarts_all(&self, code: i32) -> bool {
         let fitting = self.rules.iter().find(|rule| rule.matches(code));
-        self.role != Role::Ephemeral && code != 0 && fitting.is_some_and(|rule| rule.all)
+        let counts = self.role == Role::Main || (self.role != Role::Ephemeral && code != 0);
+        counts && fitting.is_some_and(|rule| rule.all)
     }
 
     pub fn limits(&self) -> Resources {

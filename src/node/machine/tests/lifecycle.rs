@@ -110,6 +110,13 @@ fn containers_may_have_a_policy_of_their_own() {
             43,
             "Failed app=Error(43)#0",
         ),
+        // Success is an end as any other.
+        (
+            json!({ "restartPolicy": "Never", "restartPolicyRules": rules("NotIn") }),
+            "Never",
+            0,
+            "Running app=Completed(0)#0",
+        ),
     ];
     for (fields, pod, code, wanted) in rows {
         let mut container = fields.clone();

@@ -110,12 +110,15 @@ impl Controller {
         self
     }
 
-    /// Reconciles every object of this kind whenever it changes.
+    /// Reconciles every object of this kind whenever it changes, and without any rest when it is wished otherwise.
     #[must_use]
     pub fn each<K: Resource + Send + Sync + 'static>(mut self, informer: &Informer<K>) -> Self {
         let all = informer.clone();
         self.resync.push(Box::new(move || all.keys()));
-        self.watch(informer, |change| vec![change.key.clone()])
+        self.told(informer, |queue, change| match is_wish(change) {
+            true => queue.hurry(change.key.clone()),
+            false => queue.add(change.key.clone()),
+        })
     }
 
     /// Reconciles the objects of kind `owner` that control an object of this kind, when that changes.
@@ -132,9 +135,17 @@ impl Controller {
     /// Reconciles the keys that `keys` finds for a change.
     #[must_use]
     pub fn watch<K: Resource + Send + Sync + 'static>(
-        mut self,
+        self,
         informer: &Informer<K>,
         keys: impl Fn(&Change<K>) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Self {
+        self.told(informer, move |queue, change| keys(change).into_iter().for_each(|key| queue.add(key)))
+    }
+
+    fn told<K: Resource + Send + Sync + 'static>(
+        mut self,
+        informer: &Informer<K>,
+        tell: impl Fn(&Queue<Key>, &Change<K>) + Send + Sync + 'static,
     ) -> Self {
         let queue = self.queue.clone();
         informer.on_change_while(move |change| {
@@ -142,9 +153,7 @@ impl Controller {
             if queue.is_closed() {
                 return false;
             }
-            for key in keys(change) {
-                queue.add(key);
-            }
+            tell(&queue, change);
             true
         });
         let cache = informer.clone();
@@ -179,6 +188,13 @@ impl Controller {
         let working = working.for_each(|()| std::future::ready(()));
         tokio::join!(working, look_at_all(&queue, &resync));
     }
+}
+
+/// Whether an object came or went, or is wished otherwise: more than its status changed.
+fn is_wish<K: Resource>(change: &Change<K>) -> bool {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else { return true };
+    let (was, is) = (old.meta(), new.meta());
+    was.generation != is.generation || was.deletion_timestamp != is.deletion_timestamp
 }
 
 /// A run that takes less is none of an owner of thousands.

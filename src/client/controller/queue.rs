@@ -60,7 +60,9 @@ struct State<K> {
     running: HashSet<K>,
     /// Added while running: run again afterwards.
     again: HashSet<K>,
-    /// Of `later`, those that come no sooner whoever adds them.
+    /// Of `again`, those that need not rest.
+    hurried: HashSet<K>,
+    /// Of `later`, those that come no sooner unless somebody hurries them.
     resting: HashSet<K>,
     later: BTreeMap<(Instant, u64), K>,
     due: HashMap<K, (Instant, u64)>,
@@ -75,6 +77,7 @@ impl<K> Default for State<K> {
             queued: HashSet::new(),
             running: HashSet::new(),
             again: HashSet::new(),
+            hurried: HashSet::new(),
             resting: HashSet::new(),
             later: BTreeMap::new(),
             due: HashMap::new(),
@@ -99,6 +102,18 @@ impl<K: Clone + Eq + Hash> State<K> {
             return true;
         }
         false
+    }
+
+    /// As `add`, without any rest.
+    fn hurry(&mut self, key: K) -> bool {
+        if self.running.contains(&key) {
+            self.hurried.insert(key.clone());
+        } else if self.resting.remove(&key)
+            && let Some(due) = self.due.remove(&key)
+        {
+            self.later.remove(&due);
+        }
+        self.add(key)
     }
 
     fn add_at(&mut self, key: K, at: Instant) {
@@ -139,10 +154,11 @@ impl<K: Clone + Eq + Hash> State<K> {
 
     fn release(&mut self, key: &K, rest: Duration) -> bool {
         self.running.remove(key);
+        let hurried = self.hurried.remove(key);
         if !self.again.remove(key) {
             return false;
         }
-        if rest.is_zero() {
+        if rest.is_zero() || hurried {
             return self.add(key.clone());
         }
         self.resting.insert(key.clone());
@@ -178,6 +194,13 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     /// Asks for a run as soon as a worker is free.
     pub fn add(&self, key: K) {
         if !self.is_closed() && self.shared.state.lock().add(key) {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// The same for a key that somebody wishes something new of: it does not rest before.
+    pub fn hurry(&self, key: K) {
+        if !self.is_closed() && self.shared.state.lock().hurry(key) {
             self.shared.wake.notify_one();
         }
     }

@@ -61,6 +61,25 @@ async fn a_key_that_changes_all_the_time_rests_between_its_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_wished_otherwise_does_not_rest() {
+    let queue = Queue::new(Delays::default());
+    let (rest, before) = (Duration::from_millis(20), Instant::now());
+    queue.add("key");
+    assert_eq!(queue.next().await, "key");
+    queue.add("key");
+    queue.hurry("key");
+    queue.succeeded(&"key", Next::Done, rest);
+    assert_eq!(queue.next().await, "key");
+    queue.add("key");
+    queue.succeeded(&"key", Next::Done, rest);
+    // It rests already.
+    queue.hurry("key");
+    assert_eq!((queue.next().await, before.elapsed()), ("key", Duration::ZERO));
+    queue.succeeded(&"key", Next::Done, rest);
+    assert!(tokio::time::timeout(Duration::from_secs(60), queue.next()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_double_the_wait_and_a_success_forgets_them() {
     let queue = Queue::new(Delays::default());
     queue.add("key");

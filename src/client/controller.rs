@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base::Tasks;
+use base::os::thread_cpu_time;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kube::Resource;
@@ -198,7 +199,7 @@ fn is_wish<K: Resource>(change: &Change<K>) -> bool {
 }
 
 /// A run that takes less is none of an owner of thousands.
-const BRIEF: Duration = Duration::from_millis(2);
+const BRIEF: Duration = Duration::from_millis(4);
 
 /// How long a key rests that changed during its run: an owner of thousands whose objects change one by one takes a tenth of a
 /// core and sees many changes at once, where it would take all of one to see them one by one. Those of few rest a moment only,
@@ -207,14 +208,15 @@ fn rest_after(busy: Duration) -> Duration {
     (busy * 2).max(busy.saturating_sub(BRIEF) * 9).min(REST_MAX)
 }
 
-/// Runs a future, and says how long it had a thread.
+/// Runs a future, and says how long it had a core, or a thread where the operating system does not tell.
 async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
     let mut future = std::pin::pin!(future);
     let mut busy = Duration::ZERO;
     let outcome = std::future::poll_fn(|cx| {
-        let began = std::time::Instant::now();
+        let (began, on_core) = (std::time::Instant::now(), thread_cpu_time());
         let polled = future.as_mut().poll(cx);
-        busy += began.elapsed();
+        let computed = on_core.and_then(|before| thread_cpu_time()?.checked_sub(before));
+        busy += computed.unwrap_or_else(|| began.elapsed());
         polled
     });
     (outcome.await, busy)

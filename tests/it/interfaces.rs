@@ -99,7 +99,7 @@ async fn what_a_pod_grants_its_program_has_and_nothing_else() {
 
     // The store is the namespace's: another pod finds what this one wrote.
     apply_text(&cluster, &keeper("heir", all, "['get::name']")).await.unwrap();
-    assert_eq!(code(&cluster, "heir").await, 0);
+    assert_eq!(code(&cluster, "heir").await, 0, "{}", log(&cluster, "heir").await);
     assert_eq!(log(&cluster, "heir").await, "Some(\"coracle\")\n");
     cluster.stop().await;
 }

@@ -1,5 +1,6 @@
 //! The one binary: parses the command line and hands over.
 
+mod available;
 mod up;
 
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use base::os::{Urgency, set_thread_urgency};
@@ -11,14 +11,14 @@ use cli::{Connection, ControlPlaneArgs, UpArgs, apply, terminal};
 use cluster::{Cluster, Config, ControlPlane, Modes, NodeSettings, Role, Roles, SchedulerConfig, StartError, Timing};
 use serde_json::Value;
 
+use crate::available::available;
+
 /// The exit code for a command line that asks for what cannot be.
 const USAGE: u8 = 2;
 /// The exit code after a second Ctrl-C, as a shell has it for a program that the signal ended.
 const INTERRUPTED: i32 = 130;
 /// How long pods get to end at Ctrl-C.
 const GRACE: Duration = Duration::from_secs(30);
-/// How long the samples may take to become available before the table is printed all the same.
-const AVAILABLE_WAIT: Duration = Duration::from_secs(30);
 /// Threads for the API, controllers and node; guests and connections have threads of their own.
 const CONTROL_THREADS_MAX: usize = 4;
 
@@ -214,25 +214,6 @@ fn components(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
         bail!("there is no .wasm file in {}", path.display());
     }
     Ok(files)
-}
-
-/// Waits until every Deployment has a pod that serves, so that the URLs of the table answer.
-async fn available(connection: &Connection) -> anyhow::Result<()> {
-    let started = Instant::now();
-    while started.elapsed() < AVAILABLE_WAIT {
-        let list = connection.json(Call::get("/apis/apps/v1/deployments")).await?;
-        let items = list.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        let number = |item: &Value, pointer: &str| item.pointer(pointer).and_then(Value::as_i64);
-        let waits = |item: &&Value| {
-            number(item, "/spec/replicas") != Some(0) && number(item, "/status/availableReplicas").unwrap_or(0) == 0
-        };
-        if !items.iter().any(|item| waits(&item)) {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    terminal::complain("some deployments are not available yet; kubectl get pods -A says why");
-    Ok(())
 }
 
 async fn print_table(connection: &Connection, cluster: &Cluster) -> anyhow::Result<()> {

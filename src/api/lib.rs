@@ -31,6 +31,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod strict;
+pub mod sysctls;
 pub mod table;
 pub mod user;
 pub mod yaml;

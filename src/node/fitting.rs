@@ -54,27 +54,11 @@ pub(crate) fn refuses(
     })
 }
 
-/// Settings of a kernel that are a pod's own wherever it runs. Here they mean nothing, so that they do no harm; the others are
-/// refused as they are elsewhere.
-const SAFE: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_wmem",
-];
-
+/// A setting of the kernel that is not a pod's own. The others mean nothing here, so that they do no harm.
 fn forbidden_sysctl(pod: &Pod) -> Option<&str> {
     let context = pod.spec.as_ref()?.security_context.as_ref()?;
     let mut names = context.sysctls.iter().flatten().map(|sysctl| sysctl.name.as_str());
-    names.find(|name| !SAFE.contains(&name.replace('/', ".").as_str()))
+    names.find(|name| !api::sysctls::SAFE.contains(&name.replace('/', ".").as_str()))
 }
 
 fn takes_room(other: &Pod, pod: &Pod) -> bool {

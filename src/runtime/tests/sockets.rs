@@ -124,18 +124,17 @@ async fn without_a_network_sockets_are_denied() {
     assert_eq!(get_text(&chaos, "/sockets").await, "0 sockets, then access-denied\n");
 }
 
+/// A folder that is mounted at `/data`.
+fn data(folder: &tempfile::TempDir) -> Mount {
+    let (host_dir, guest_path) = (folder.path().to_owned(), "/data".to_owned());
+    Mount { host_dir, opened: None, made_by: None, guest_path, read_only: false }
+}
+
 #[tokio::test]
 async fn sockets_files_and_handles_past_their_limit_fail_and_cost_nobody_else() {
     let (runtime, network) = (runtime(), PodNetwork::new(network::Config::default()));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    let mount = Mount {
-        host_dir: folder.path().to_owned(),
-        opened: None,
-        made_by: None,
-        guest_path: "/data".to_owned(),
-        read_only: false,
-    };
-    let common = Common { mounts: vec![mount], ..common(&network, SERVER) };
+    let common = Common { mounts: vec![data(&folder)], ..common(&network, SERVER) };
     let chaos = serve(&runtime, "chaos", ServeSpec { common: common.clone(), ..ServeSpec::default() });
     assert_eq!(get_text(&chaos, "/sockets").await, "1024 sockets, then new-socket-limit\n");
     let files = get_text(&chaos, "/files").await;
@@ -180,14 +179,7 @@ async fn what_handles_and_connections_hold_is_on_the_memory_account() {
 async fn few_handles_that_hold_much_are_on_the_memory_account() {
     let (runtime, network) = (runtime(), PodNetwork::new(network::Config::default()));
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
-    let mount = Mount {
-        host_dir: folder.path().to_owned(),
-        opened: None,
-        made_by: None,
-        guest_path: "/data".to_owned(),
-        read_only: false,
-    };
-    let common = Common { mounts: vec![mount], memory_bytes: Some(32 * MIB), ..common(&network, SERVER) };
+    let common = Common { mounts: vec![data(&folder)], memory_bytes: Some(32 * MIB), ..common(&network, SERVER) };
     for (path, answer) in [
         ("/hoard/methods", Some("0 methods, then refused\n")),
         ("/hoard/listings?dir=/data", Some(" listings, then insufficient-memory\n")),

@@ -22,19 +22,6 @@ const CAPABILITIES: [&str; 13] = [
     "SETUID",
     "SYS_CHROOT",
 ];
-const SYSCTLS: [&str; 11] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-];
 const SELINUX_TYPES: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
@@ -229,7 +216,7 @@ fn seccomp(spec: &Value) -> Option<Violation> {
 
 fn sysctls(spec: &Value) -> Option<Violation> {
     let names = list(spec, "/securityContext/sysctls").iter().map(|sysctl| text(sysctl, "/name"));
-    let bad: Vec<&str> = names.filter(|name| !SYSCTLS.contains(name)).collect();
+    let bad: Vec<&str> = names.filter(|name| !api::sysctls::SAFE.contains(name)).collect();
     (!bad.is_empty()).then(|| Violation { reason: "forbidden sysctls", detail: bad.join(", ") })
 }
 

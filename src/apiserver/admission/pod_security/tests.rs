@@ -29,7 +29,7 @@ fn the_baseline_is_held() {
         ),
         (json!({ "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] }), "hostPath volumes (volume \"v\")"),
         (
-            json!({ "securityContext": { "sysctls": [{ "name": "kernel.msgmax" }] } }),
+            json!({ "securityContext": { "sysctls": [{ "name": "net.ipv4.tcp_syncookies" }, { "name": "kernel.msgmax" }] } }),
             "forbidden sysctls (kernel.msgmax)",
         ),
     ] {
